@@ -1,0 +1,110 @@
+//! Keyed hashes of KV blocks.
+//!
+//! A block is named by a hash of its own tokens only; which prefix it continues is told by its place in the index.
+//! The key is secret per process, so that a client cannot craft prompts that collide with another tenant's blocks.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
+
+use crate::ids::BlockSize;
+
+/// The keyed hash of one block's tokens (and of what else tells it apart, such as an image's digest).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockHash(pub u64);
+
+impl fmt::Debug for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The root under which prefixes are comparable: model, LoRA adapter and cache salt. Equal tokens under different
+/// namespaces are different blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace(pub u64);
+
+/// A block's name in the engine's own words: opaque, meaningful only within one rank and cache group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EngineHash(pub u64);
+
+impl EngineHash {
+    /// From the bytes that some engines send: their last eight, big endian, which for vLLM is also the integer form
+    /// (its wire integer is the digest modulo 2^64).
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut last = [0; 8];
+        let taken = bytes.len().min(8);
+        last[8 - taken..].copy_from_slice(&bytes[bytes.len() - taken..]);
+        Self(u64::from_be_bytes(last))
+    }
+}
+
+const SECRET_BYTES: usize = 192;
+
+/// The secret key of this process's block hashes and namespaces.
+#[derive(Clone)]
+pub struct HashKey([u8; SECRET_BYTES]);
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(..)")
+    }
+}
+
+impl HashKey {
+    /// A key derived from 32 bytes of the caller's randomness.
+    pub fn new(random: [u8; 32]) -> Self {
+        let mut secret = [0; SECRET_BYTES];
+        for (i, chunk) in secret.chunks_exact_mut(8).enumerate() {
+            chunk.copy_from_slice(&xxh3_64_with_seed(&random, i as u64).to_le_bytes());
+        }
+        Self(secret)
+    }
+
+    /// The hash of one block of tokens.
+    ///
+    /// `extra` is what the engine mixes in besides the tokens (multimodal digests and offsets); empty for text.
+    pub fn block(&self, tokens: &[u32], extra: &[u8]) -> BlockHash {
+        const ON_STACK: usize = 1024;
+        let length = tokens.len() * 4 + extra.len();
+        let mut stack = [0; ON_STACK];
+        let mut heap = Vec::new();
+        let bytes = if length <= ON_STACK {
+            &mut stack[..length]
+        } else {
+            heap.resize(length, 0);
+            &mut heap[..]
+        };
+        let (token_bytes, extra_bytes) = bytes.split_at_mut(tokens.len() * 4);
+        for (slot, token) in token_bytes.chunks_exact_mut(4).zip(tokens) {
+            slot.copy_from_slice(&token.to_le_bytes());
+        }
+        extra_bytes.copy_from_slice(extra);
+        BlockHash(xxh3_64_with_secret(bytes, &self.0))
+    }
+
+    /// The hashes of the whole blocks of `tokens`; a last partial block has none.
+    pub fn blocks(&self, tokens: &[u32], block_size: BlockSize) -> Vec<BlockHash> {
+        tokens.chunks_exact(block_size.0.max(1) as usize).map(|block| self.block(block, &[])).collect()
+    }
+
+    /// The namespace of a model, with the LoRA adapter and cache salt that keep its blocks apart, if any.
+    pub fn namespace(&self, model: &str, lora: Option<&str>, salt: Option<&str>) -> Namespace {
+        let mut bytes = Vec::with_capacity(64);
+        for part in [Some(model), lora, salt] {
+            // Length and presence first, so that no two triples give the same bytes.
+            let length = part.map_or(u64::MAX, |text| text.len() as u64);
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(part.unwrap_or_default().as_bytes());
+        }
+        Namespace(xxh3_64_with_secret(&bytes, &self.0))
+    }
+
+    /// A keyed hash of any bytes, for tables whose keys come from outside.
+    pub fn bytes(&self, bytes: &[u8]) -> u64 {
+        xxh3_64_with_secret(bytes, &self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests;
