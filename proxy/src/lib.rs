@@ -1,1 +1,5 @@
-//! placeholder
+//! rankwise: an edge proxy for LLM inference that routes each request to a dp rank with a WebAssembly policy.
+
+#![forbid(unsafe_code)]
+
+pub mod config;

@@ -1,0 +1,33 @@
+//! The configuration: one YAML document, read once, parsed into types that cannot hold a bad value.
+//!
+//! Two layers. [`mod@file`] is the document as written: every field optional where a safe default exists, unknown fields
+//! refused. [`Config`] is what the proxy runs on: defaults filled in, addresses, URLs and durations parsed, names
+//! unique. What stands between them is [`load`]; its errors name file, line and column.
+
+mod error;
+pub mod file;
+mod host;
+mod limits;
+mod load;
+mod located;
+mod named;
+mod resolve;
+mod resolved;
+pub mod schema;
+mod value;
+
+pub use error::{ConfigError, Diagnostic};
+pub use host::{FailureLimits, PolicyHost};
+pub use limits::{
+    EventLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, TokenizeLimits, UpstreamLimits,
+    WaitLimits,
+};
+pub use load::{FILE_BYTES_MAX, Source, load, parse};
+pub use located::{Located, Position};
+pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
+pub use resolve::POOLS_MAX;
+pub use resolved::{
+    Admin, Config, EventSource, Events, Listener, Metrics, PolicyChoice, PolicySource, Pool, PoolLimits,
+    Shutdown, Status, Tls, Worker,
+};
+pub use value::{BaseUrl, EventEndpoint, Secret};

@@ -1,0 +1,164 @@
+//! Pools and workers as written.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::located::Located;
+use super::super::named::{BuiltInPolicy, EngineKind, Fallback, Lockstep};
+use super::super::value::{BaseUrl, EventEndpoint, optional_duration};
+
+/// Workers that serve the same models, and what chooses among them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pool {
+    /// Its name in the admin API and in metrics: letters, digits, `.`, `_` and `-`, at most 64.
+    pub name: Located<String>,
+    /// Models that it serves, as clients name them. Empty: whatever its workers say they serve.
+    pub models: Vec<Located<String>>,
+    /// What chooses the rank.
+    pub policy: Policy,
+    /// Folder with `tokenizer.json` and `tokenizer_config.json`. Default: none, and the policy knows of no overlap.
+    pub tokenizer: Option<Located<PathBuf>>,
+    /// Its workers at the start; the admin API adds and drains further ones.
+    pub workers: Vec<Located<Worker>>,
+    /// What differs from the top-level `limits`.
+    pub limits: PoolLimits,
+    /// Further ranks that are tried when connecting failed or the request came back unsent; at most 16.
+    pub retries: Located<u32>,
+    /// Statuses of a worker that are retried like a failed connection, from 400 to 599.
+    pub retry_statuses: Vec<Located<u16>>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            name: Located::nowhere("main".to_owned()),
+            models: Vec::new(),
+            policy: Policy::default(),
+            tokenizer: None,
+            workers: Vec::new(),
+            limits: PoolLimits::default(),
+            retries: Located::nowhere(2),
+            retry_statuses: Vec::new(),
+        }
+    }
+}
+
+/// What chooses the rank: a built-in policy or a component file, not both.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// A built-in policy: `round-robin`, `random`, `least-loaded` or `kv`. Default: `kv`.
+    pub name: Option<Located<BuiltInPolicy>>,
+    /// A WebAssembly component.
+    pub file: Option<Located<PathBuf>>,
+    /// Handed to the policy as JSON; what it takes is the policy's own matter.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// What decides when the policy fails: `least-loaded` or `round-robin`.
+    pub fallback: Fallback,
+}
+
+/// Limits of one pool. What is not set is taken from the top-level `limits`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolLimits {
+    /// Instead of `limits.request.first_byte_timeout`.
+    #[serde(with = "optional_duration")]
+    #[schemars(with = "optional_duration::Written")]
+    pub first_byte_timeout: Option<std::time::Duration>,
+    /// Instead of `limits.request.stream_idle_timeout`.
+    #[serde(with = "optional_duration")]
+    #[schemars(with = "optional_duration::Written")]
+    pub stream_idle_timeout: Option<std::time::Duration>,
+    /// Instead of `limits.wait.requests_max`.
+    pub wait_requests_max: Option<NonZeroUsize>,
+    /// Instead of `limits.wait.timeout`.
+    #[serde(with = "optional_duration")]
+    #[schemars(with = "optional_duration::Written")]
+    pub wait_timeout: Option<std::time::Duration>,
+    /// Instead of `limits.upstream.connections_per_target_max`.
+    pub connections_per_target_max: Option<NonZeroUsize>,
+    /// Instead of `limits.index.blocks_max`.
+    pub index_blocks_max: Option<NonZeroUsize>,
+}
+
+/// One HTTP endpoint with one or more dp ranks. What is not set is discovered where the engine tells.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Its name in the admin API, in metrics and in target keys: letters, digits and `._:-[]`, at most 128. Default:
+    /// host and port.
+    #[serde(default)]
+    pub name: Option<Located<String>>,
+    /// `http://HOST:PORT`, without a path.
+    pub url: Located<BaseUrl>,
+    /// `auto` (asked of the worker), `vllm`, or `generic` for any OpenAI-compatible server.
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// Number of dp ranks that this URL reaches. Default: discovered.
+    #[serde(default)]
+    pub ranks: Option<Located<NonZeroU32>>,
+    /// Global number of its first rank, where the engine numbers ranks over several workers. Default: discovered, else 0.
+    #[serde(default)]
+    pub start_rank: Option<u32>,
+    /// Which of its ranks step together: `worker` (all), `rank` (each alone), or `auto`.
+    #[serde(default)]
+    pub lockstep: Lockstep,
+    /// Tokens per KV block. Default: discovered.
+    #[serde(default)]
+    pub block_size: Option<NonZeroU32>,
+    /// Usable KV blocks of each rank. Default: discovered.
+    #[serde(default)]
+    pub blocks: Option<NonZeroU32>,
+    /// KV event sockets, one per rank in rank order. `[]`: none, overlap is learned from the proxy's own decisions.
+    /// Default: discovered.
+    #[serde(default)]
+    pub events: Option<Located<Vec<EventSource>>>,
+    /// Share of the load against the other workers, in thousandths.
+    #[serde(default = "default_weight")]
+    pub weight: NonZeroU32,
+    /// Headers set on every request to it, such as an API key. They replace the client's.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Located<String>>,
+}
+
+impl Worker {
+    /// A worker of which nothing is known but its URL.
+    pub fn at(url: BaseUrl) -> Self {
+        Self {
+            name: None,
+            url: Located::nowhere(url),
+            engine: EngineKind::default(),
+            ranks: None,
+            start_rank: None,
+            lockstep: Lockstep::default(),
+            block_size: None,
+            blocks: None,
+            events: None,
+            weight: default_weight(),
+            headers: BTreeMap::new(),
+        }
+    }
+}
+
+fn default_weight() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(999)
+}
+
+/// Where one rank publishes its KV events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventSource {
+    /// The publishing socket: `tcp://HOST:PORT`.
+    pub endpoint: EventEndpoint,
+    /// The replay socket: `tcp://HOST:PORT`. Default: none, and a gap clears the rank's index.
+    #[serde(default)]
+    pub replay: Option<EventEndpoint>,
+    /// The topic.
+    #[serde(default)]
+    pub topic: String,
+}

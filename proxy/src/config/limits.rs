@@ -1,0 +1,282 @@
+//! Every bound and time of the data path, with its default. The same types in the document and at run time.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{byte_size, duration};
+
+const fn count(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+const fn size(n: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(n) {
+        Some(n) => n,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+/// Bounds and times. A pool may set some of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections of clients.
+    pub listener: ListenerLimits,
+    /// One request.
+    pub request: RequestLimits,
+    /// Requests that a policy told to wait.
+    pub wait: WaitLimits,
+    /// Connections to workers.
+    pub upstream: UpstreamLimits,
+    /// What is remembered of the engines' KV caches.
+    pub index: IndexLimits,
+    /// The engines' KV events.
+    pub events: EventLimits,
+    /// Prompt to tokens.
+    pub tokenize: TokenizeLimits,
+}
+
+/// Bounds of client connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerLimits {
+    /// Open client connections over all listeners. Further ones are not accepted until one closes.
+    pub connections_max: NonZeroUsize,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub streams_max: NonZeroU32,
+    /// Time a TLS handshake may take.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub handshake_timeout: Duration,
+    /// Time without a request after which a client connection is closed.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub idle_timeout: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: size(10_000),
+            streams_max: count(256),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Bounds of one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestLimits {
+    /// Largest request line and headers, in bytes. More is answered 431.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub head_bytes_max: usize,
+    /// Most header fields. More is answered 431.
+    pub headers_max: NonZeroUsize,
+    /// Largest request body, in bytes; it is held in memory. More is answered 413.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub body_bytes_max: usize,
+    /// Memory that all request bodies in flight may hold together, in bytes. Beyond it requests are answered 503.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub bodies_bytes_max: usize,
+    /// Requests in flight. Beyond it requests are answered 503.
+    pub in_flight_max: NonZeroUsize,
+    /// Time from the connection's first byte to the end of the head. Later is answered 408.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub head_timeout: Duration,
+    /// Time the whole body may take to arrive. Later is answered 408.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub body_timeout: Duration,
+    /// Time from the request's last byte sent upstream to the reply's first. Later is answered 504.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub first_byte_timeout: Duration,
+    /// Time between two pieces of a reply. Later ends the stream with an error event.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub stream_idle_timeout: Duration,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 64 << 10,
+            headers_max: size(128),
+            body_bytes_max: 64 << 20,
+            bodies_bytes_max: 1 << 30,
+            in_flight_max: size(20_000),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            first_byte_timeout: Duration::from_secs(600),
+            stream_idle_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Bounds of requests that wait because their policy said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WaitLimits {
+    /// Requests of one pool that may wait at once. Further ones are answered 503.
+    pub requests_max: NonZeroUsize,
+    /// Longest time one request waits, over all its picks. Then it is answered 503.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub timeout: Duration,
+}
+
+impl Default for WaitLimits {
+    fn default() -> Self {
+        Self { requests_max: size(1024), timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Bounds of connections to workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamLimits {
+    /// Time to connect.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub connect_timeout: Duration,
+    /// Time after which an unused connection is closed; shorter than the engines' own (uvicorn: 5s), so that no
+    /// request meets a closing connection.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub idle_timeout: Duration,
+    /// Connections to one target, over all threads.
+    pub connections_per_target_max: NonZeroUsize,
+    /// Largest head of a reply, in bytes.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub head_bytes_max: usize,
+    /// Largest reply to the proxy's own questions (discovery, health, metrics), in bytes.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub probe_bytes_max: usize,
+    /// Time such a question may take.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub probe_timeout: Duration,
+    /// Time between two health checks of a worker.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub probe_interval: Duration,
+    /// Time between two reads of a worker's load figures.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub load_interval: Duration,
+    /// Workers over all pools, those added by the admin API included.
+    pub workers_max: NonZeroUsize,
+    /// Ranks of one worker.
+    pub ranks_per_worker_max: NonZeroU32,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            idle_timeout: Duration::from_secs(3),
+            connections_per_target_max: size(1024),
+            head_bytes_max: 64 << 10,
+            probe_bytes_max: 8 << 20,
+            probe_timeout: Duration::from_secs(5),
+            probe_interval: Duration::from_secs(5),
+            load_interval: Duration::from_secs(1),
+            workers_max: size(1024),
+            ranks_per_worker_max: count(256),
+        }
+    }
+}
+
+/// Bounds of the KV index, per pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexLimits {
+    /// (block, rank) pairs that the index holds, about 26 bytes each. Beyond it the coldest are forgotten.
+    pub blocks_max: NonZeroUsize,
+    /// Shortest time that a block of an ended request counts as pending while the engine's event is awaited. Between
+    /// this and `pending_grace_max` it is twice the rank's own p99 event lag.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub pending_grace_min: Duration,
+    /// Longest such time.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub pending_grace_max: Duration,
+}
+
+impl Default for IndexLimits {
+    fn default() -> Self {
+        Self {
+            blocks_max: size(8_000_000),
+            pending_grace_min: Duration::from_millis(100),
+            pending_grace_max: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Bounds of one rank's event feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventLimits {
+    /// Batches of one rank that may wait to be indexed. Beyond it the rank's index is rebuilt by replay.
+    pub batches_max: NonZeroUsize,
+    /// Largest message, in bytes. A larger one is dropped, which is a gap.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub message_bytes_max: usize,
+    /// Time to connect to an event socket, and to wait for the next piece of a replay.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub timeout: Duration,
+}
+
+impl Default for EventLimits {
+    fn default() -> Self {
+        Self { batches_max: size(4096), message_bytes_max: 16 << 20, timeout: Duration::from_secs(5) }
+    }
+}
+
+/// Bounds of tokenizing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenizeLimits {
+    /// Entries of the prefix cache, per pool.
+    pub cache_entries_max: NonZeroUsize,
+    /// Memory of the prefix cache, in bytes, per pool.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub cache_bytes_max: usize,
+    /// Longest prompt that is tokenized, in bytes of text. A longer one is routed by load alone.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub prompt_bytes_max: usize,
+    /// Longest time. Then the request is routed by load alone.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub timeout: Duration,
+}
+
+impl Default for TokenizeLimits {
+    fn default() -> Self {
+        Self {
+            cache_entries_max: size(16_384),
+            cache_bytes_max: 256 << 20,
+            prompt_bytes_max: 8 << 20,
+            timeout: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Reading a config: file, YAML, resolving.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _};
+
+use super::error::{ConfigError, Diagnostic};
+use super::file::Document;
+use super::located::Position;
+use super::resolve::{Problem, resolve};
+use super::resolved::Config;
+
+/// The largest config file, in bytes. A thousand workers with every field set take half of it.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// A document and where it came from, which is what its errors are shown with.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// As it is called in errors.
+    pub name: String,
+    /// The folder that relative paths start from; empty: the working directory.
+    pub folder: PathBuf,
+    /// The YAML.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is no UTF-8, or is larger than [`FILE_BYTES_MAX`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(read_error)?;
+        file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(read_error)?;
+        if bytes.len() > FILE_BYTES_MAX {
+            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
+        }
+        let text = String::from_utf8(bytes)
+            .map_err(|error| read_error(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(Self { name: path.display().to_string(), folder, text })
+    }
+
+    /// Parses the document as written.
+    ///
+    /// # Errors
+    /// With the place: not YAML, an unknown field, a value of the wrong kind.
+    pub fn parse(&self) -> Result<Document, ConfigError> {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_documents: 1, max_nodes: 100_000, max_aliases: 1_000 },
+            strict_booleans: true,
+            with_snippet: false,
+        };
+        serde_saphyr::from_str_with_options(&self.text, options).map_err(|error| {
+            let at = error.location().map_or(Position { line: 1, column: 1 }, Position::from);
+            let message = DefaultMessageFormatter.format_message(&error).into_owned();
+            self.invalid(at, message)
+        })
+    }
+
+    /// Fills in the defaults and checks what one field alone does not show.
+    ///
+    /// # Errors
+    /// With the place.
+    pub fn resolve(&self, document: Document) -> Result<Config, ConfigError> {
+        resolve(document, &self.folder).map_err(|Problem { at, message }| self.invalid(at, message))
+    }
+
+    fn invalid(&self, at: Position, message: String) -> ConfigError {
+        ConfigError::Invalid(Diagnostic::new(&self.name, &self.text, at, message))
+    }
+}
+
+/// The config in a file.
+///
+/// # Errors
+/// As [`Source::read`], [`Source::parse`] and [`Source::resolve`].
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let source = Source::read(path)?;
+    source.resolve(source.parse()?)
+}
+
+/// The config in a string; relative paths start from the working directory.
+///
+/// # Errors
+/// As [`Source::parse`] and [`Source::resolve`].
+pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
+    let source = Source { name: name.to_owned(), text: text.to_owned(), ..Source::default() };
+    source.resolve(source.parse()?)
+}

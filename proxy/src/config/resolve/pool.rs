@@ -1,0 +1,285 @@
+//! Pools and workers.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::super::limits::Limits;
+use super::super::located::{Located, Position};
+use super::super::resolved::{EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Worker};
+use super::super::{file, value::BaseUrl};
+use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
+
+const POOL_NAME_BYTES_MAX: usize = 64;
+const WORKER_NAME_BYTES_MAX: usize = 128;
+const MODEL_BYTES_MAX: usize = 256;
+const MODELS_MAX: usize = 256;
+const RETRIES_MAX: u32 = 16;
+const HEADERS_MAX: usize = 32;
+
+pub(super) fn resolve(
+    pools: Vec<Located<file::Pool>>,
+    limits: &Limits,
+    paths: &Paths<'_>,
+) -> Result<Vec<Pool>, Problem> {
+    if pools.is_empty() {
+        return Err(Problem::new(
+            DOCUMENT,
+            "pools: expected at least one, such as `pools: [{ workers: [{ url: \"http://10.0.0.1:8000\" }] }]`",
+        ));
+    }
+    if let Some(extra) = pools.get(POOLS_MAX) {
+        return Err(Problem::new(extra.at, format!("pools: more than {POOLS_MAX}")));
+    }
+    let mut names = Unique::default();
+    let mut models = Unique::default();
+    let mut worker_count = 0;
+    let mut resolved = Vec::with_capacity(pools.len());
+    for (index, pool) in pools.into_iter().enumerate() {
+        let path = format!("pools[{index}]");
+        names.add(
+            &format!("{path}.name"),
+            &pool.name,
+            if pool.name.at.line == 0 { pool.at } else { pool.name.at },
+        )?;
+        if let Some(extra) = pool.models.get(MODELS_MAX) {
+            return Err(Problem::new(extra.at, format!("{path}.models: more than {MODELS_MAX}")));
+        }
+        for (index, model) in pool.models.iter().enumerate() {
+            models.add(&format!("{path}.models[{index}]"), model, model.at)?;
+        }
+        worker_count += pool.workers.len();
+        if worker_count > limits.upstream.workers_max.get() {
+            let at = pool.workers.last().map_or(pool.at, |worker| worker.at);
+            let message = format!(
+                "{path}.workers: more than limits.upstream.workers_max, {}",
+                limits.upstream.workers_max
+            );
+            return Err(Problem::new(at, message));
+        }
+        resolved.push(resolve_pool(&path, pool.value, limits, paths)?);
+    }
+    Ok(resolved)
+}
+
+fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>) -> Result<Pool, Problem> {
+    let name = name(&format!("{path}.name"), &pool.name, POOL_NAME_BYTES_MAX, "._-")?;
+    let mut models = Vec::with_capacity(pool.models.len());
+    for model in &pool.models {
+        if model.is_empty() || model.len() > MODEL_BYTES_MAX || model.chars().any(char::is_control) {
+            let message = format!("{path}.models: expected a name of 1 to {MODEL_BYTES_MAX} bytes");
+            return Err(Problem::new(model.at, message));
+        }
+        models.push(Arc::from(model.as_str()));
+    }
+    if *pool.retries > RETRIES_MAX {
+        return Err(Problem::new(
+            pool.retries.at,
+            format!("{path}.retries: {} is too many: expected at most {RETRIES_MAX}", pool.retries.value),
+        ));
+    }
+    let retry_statuses = pool
+        .retry_statuses
+        .iter()
+        .map(|status| match StatusCode::from_u16(status.value) {
+            Ok(code) if code.is_client_error() || code.is_server_error() => Ok(code),
+            _ => Err(Problem::new(
+                status.at,
+                format!("{path}.retry_statuses: {} is no error status: expected 400 to 599", status.value),
+            )),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut names = Unique::default();
+    let mut urls = Unique::default();
+    let mut workers = Vec::with_capacity(pool.workers.len());
+    for (index, worker) in pool.workers.into_iter().enumerate() {
+        let path = format!("{path}.workers[{index}]");
+        let (at, url_at) = (worker.name.as_ref().map_or(worker.url.at, |name| name.at), worker.url.at);
+        let worker = resolve_worker(&path, worker.value, limits)?;
+        urls.add(&format!("{path}.url"), &worker.url.to_string(), url_at)?;
+        names.add(&format!("{path}.name"), &worker.name, at)?;
+        workers.push(worker);
+    }
+    Ok(Pool {
+        name,
+        models,
+        policy: resolve_policy(path, pool.policy, paths)?,
+        tokenizer: pool.tokenizer.map(|folder| resolve_tokenizer(path, &folder, paths)).transpose()?,
+        workers,
+        limits: resolve_limits(&pool.limits, limits),
+        retries: pool.retries.value,
+        retry_statuses,
+    })
+}
+
+fn resolve_policy(path: &str, policy: file::Policy, paths: &Paths<'_>) -> Result<PolicyChoice, Problem> {
+    let source = match (policy.name, policy.file) {
+        (Some(_), Some(file)) => {
+            return Err(Problem::new(
+                file.at,
+                format!("{path}.policy.file: expected either name or file, found both"),
+            ));
+        }
+        (_, Some(file)) => PolicySource::File(paths.file(&format!("{path}.policy.file"), &file)?),
+        (name, None) => PolicySource::BuiltIn(name.map(|name| name.value).unwrap_or_default()),
+    };
+    let settings_json = serde_json::Value::Object(policy.settings).to_string();
+    Ok(PolicyChoice { source, settings_json, fallback: policy.fallback })
+}
+
+fn resolve_tokenizer(path: &str, folder: &Located<PathBuf>, paths: &Paths<'_>) -> Result<PathBuf, Problem> {
+    let file = Located { value: folder.join("tokenizer.json"), at: folder.at };
+    paths.file(&format!("{path}.tokenizer"), &file)?;
+    Ok(paths.from_folder(folder))
+}
+
+fn resolve_limits(pool: &file::PoolLimits, limits: &Limits) -> PoolLimits {
+    PoolLimits {
+        first_byte_timeout: pool.first_byte_timeout.unwrap_or(limits.request.first_byte_timeout),
+        stream_idle_timeout: pool.stream_idle_timeout.unwrap_or(limits.request.stream_idle_timeout),
+        wait_requests_max: pool.wait_requests_max.unwrap_or(limits.wait.requests_max),
+        wait_timeout: pool.wait_timeout.unwrap_or(limits.wait.timeout),
+        connections_per_target_max: pool
+            .connections_per_target_max
+            .unwrap_or(limits.upstream.connections_per_target_max),
+        index_blocks_max: pool.index_blocks_max.unwrap_or(limits.index.blocks_max),
+    }
+}
+
+fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<Worker, Problem> {
+    let BaseUrlAndName { url, name } = named_url(path, &worker)?;
+    let ranks_max = limits.upstream.ranks_per_worker_max;
+    if let Some(ranks) = worker.ranks.filter(|ranks| ranks.value > ranks_max) {
+        let message = format!(
+            "{path}.ranks: {} is more than limits.upstream.ranks_per_worker_max, {ranks_max}",
+            ranks.value
+        );
+        return Err(Problem::new(ranks.at, message));
+    }
+    let (events, ranks) = resolve_events(path, worker.events, worker.ranks, ranks_max)?;
+    Ok(Worker {
+        name,
+        url,
+        engine: worker.engine,
+        ranks,
+        start_rank: worker.start_rank,
+        lockstep: worker.lockstep,
+        block_size: worker.block_size,
+        blocks: worker.blocks,
+        events,
+        weight_permille: worker.weight,
+        headers: resolve_headers(path, worker.headers)?,
+    })
+}
+
+struct BaseUrlAndName {
+    url: BaseUrl,
+    name: Arc<str>,
+}
+
+fn named_url(path: &str, worker: &file::Worker) -> Result<BaseUrlAndName, Problem> {
+    let url = worker.url.value.clone();
+    let written =
+        worker.name.clone().unwrap_or_else(|| Located { value: url.authority(), at: worker.url.at });
+    let name = name(&format!("{path}.name"), &written, WORKER_NAME_BYTES_MAX, "._:-[]")?;
+    Ok(BaseUrlAndName { url, name })
+}
+
+/// The event sockets also say how many ranks there are.
+fn resolve_events(
+    path: &str,
+    events: Option<Located<Vec<file::EventSource>>>,
+    ranks: Option<Located<NonZeroU32>>,
+    ranks_max: NonZeroU32,
+) -> Result<(Events, Option<NonZeroU32>), Problem> {
+    let ranks = ranks.map(|ranks| ranks.value);
+    let Some(events) = events else { return Ok((Events::Discover, ranks)) };
+    let Some(sockets) = u32::try_from(events.len()).ok().and_then(NonZeroU32::new) else {
+        return Ok((Events::Off, ranks));
+    };
+    if sockets != ranks.unwrap_or(sockets) || sockets > ranks_max {
+        let expected = ranks.unwrap_or(ranks_max);
+        let message = format!("{path}.events: {sockets} sockets: expected one per rank, {expected} in all");
+        return Err(Problem::new(events.at, message));
+    }
+    let sources = events.value.into_iter().map(|source| EventSource {
+        endpoint: source.endpoint,
+        replay: source.replay,
+        topic: source.topic,
+    });
+    Ok((Events::At(sources.collect()), Some(sockets)))
+}
+
+/// Headers that belong to the connection or to rankwise.
+fn is_reserved(name: &HeaderName) -> bool {
+    let connection = [
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::TE,
+        header::UPGRADE,
+        header::TRAILER,
+        header::EXPECT,
+    ];
+    connection.contains(name)
+        || ["keep-alive", "proxy-connection", "x-data-parallel-rank", "x-request-id"].contains(&name.as_str())
+        || name.as_str().starts_with("x-rankwise-")
+}
+
+fn resolve_headers(
+    path: &str,
+    headers: std::collections::BTreeMap<String, Located<String>>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Problem> {
+    let mut resolved: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let wrong = |why: &str| Problem::new(value.at, format!("{path}.headers.{name}: {why}"));
+        let parsed: HeaderName = name.parse().map_err(|_| wrong("expected a header name"))?;
+        if is_reserved(&parsed) {
+            return Err(wrong("this header belongs to the connection or to rankwise: expected another"));
+        }
+        if resolved.iter().any(|(other, _)| *other == parsed) {
+            return Err(wrong("written twice"));
+        }
+        if resolved.len() == HEADERS_MAX {
+            return Err(wrong(&format!("more than {HEADERS_MAX} headers")));
+        }
+        let mut content: HeaderValue =
+            value.parse().map_err(|_| wrong("expected a header value: visible ASCII"))?;
+        content.set_sensitive(true);
+        resolved.push((parsed, content));
+    }
+    Ok(resolved)
+}
+
+fn name(path: &str, name: &Located<String>, bytes_max: usize, marks: &str) -> Result<Arc<str>, Problem> {
+    let known = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
+    if name.is_empty() || name.len() > bytes_max || !name.chars().all(known) {
+        let message = format!(
+            "{path}: invalid name `{}`: expected 1 to {bytes_max} letters, digits and {marks}",
+            name.value
+        );
+        return Err(Problem::new(name.at, message));
+    }
+    Ok(Arc::from(name.as_str()))
+}
+
+/// Refuses what was there before, and says where.
+#[derive(Default)]
+struct Unique {
+    owners: HashMap<String, String>,
+}
+
+impl Unique {
+    fn add(&mut self, path: &str, value: &str, at: Position) -> Result<(), Problem> {
+        match self.owners.insert(value.to_owned(), path.to_owned()) {
+            Some(owner) => {
+                Err(Problem::new(at, format!("{path}: `{value}` is already {owner}: expected another")))
+            }
+            None => Ok(()),
+        }
+    }
+}

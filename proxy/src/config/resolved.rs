@@ -1,0 +1,200 @@
+//! What the proxy runs on: every default filled in, everything parsed.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::host::PolicyHost;
+use super::limits::Limits;
+use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
+use super::value::{BaseUrl, EventEndpoint, Secret};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Health and metrics.
+    pub status: Status,
+    /// The admin API.
+    pub admin: Admin,
+    /// At least one; names and models are unique.
+    pub pools: Vec<Pool>,
+    /// Bounds and times.
+    pub limits: Limits,
+    /// Bounds of the policies' host.
+    pub policy_host: PolicyHost,
+    /// Whether each request leaves a line.
+    pub access_log: AccessLog,
+    /// Whether replies say who served them.
+    pub expose_decision: bool,
+    /// Threads that serve requests.
+    pub threads: NonZeroUsize,
+    /// What survives a restart, if anything does.
+    pub state_dir: Option<PathBuf>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// How the proxy ends.
+    pub shutdown: Shutdown,
+}
+
+/// A place where clients connect.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// IP and port; port 0 is any free one.
+    pub address: SocketAddr,
+    /// Certificate, unless plain text.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate and its key: files that existed when the config was read.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file.
+    pub certificate: PathBuf,
+    /// PEM file.
+    pub key: PathBuf,
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// IP and port.
+    pub address: SocketAddr,
+}
+
+/// The admin API. Not on a loopback address only with token and TLS.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// IP and port.
+    pub address: SocketAddr,
+    /// What a caller must present.
+    pub token: Option<Secret>,
+    /// Certificate, unless plain text.
+    pub tls: Option<Tls>,
+}
+
+/// Workers that serve the same models.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name; unique.
+    pub name: Arc<str>,
+    /// Models as clients name them; empty: whatever its workers serve.
+    pub models: Vec<Arc<str>>,
+    /// What chooses the rank.
+    pub policy: PolicyChoice,
+    /// Folder with `tokenizer.json`.
+    pub tokenizer: Option<PathBuf>,
+    /// Its workers at the start; names and URLs are unique within the pool.
+    pub workers: Vec<Worker>,
+    /// Its limits, the top-level ones where it sets none.
+    pub limits: PoolLimits,
+    /// Further picks after a failed connection.
+    pub retries: u32,
+    /// Statuses that are retried like one.
+    pub retry_statuses: Vec<StatusCode>,
+}
+
+/// A policy with its settings.
+#[derive(Clone, Debug)]
+pub struct PolicyChoice {
+    /// The component.
+    pub source: PolicySource,
+    /// A JSON object, `{}` when nothing is set.
+    pub settings_json: String,
+    /// What decides when it fails.
+    pub fallback: Fallback,
+}
+
+/// Where a policy's component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PolicySource {
+    /// Part of the binary.
+    BuiltIn(BuiltInPolicy),
+    /// A file that existed when the config was read.
+    File(PathBuf),
+}
+
+/// Limits of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Time to the reply's first byte.
+    pub first_byte_timeout: Duration,
+    /// Time between two pieces of a reply.
+    pub stream_idle_timeout: Duration,
+    /// Requests that may wait at once.
+    pub wait_requests_max: NonZeroUsize,
+    /// Longest wait of one request.
+    pub wait_timeout: Duration,
+    /// Connections to one target, over all threads.
+    pub connections_per_target_max: NonZeroUsize,
+    /// (block, rank) pairs of the KV index.
+    pub index_blocks_max: NonZeroUsize,
+}
+
+/// One HTTP endpoint.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its name; unique within the pool.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub url: BaseUrl,
+    /// What serves it.
+    pub engine: EngineKind,
+    /// Number of dp ranks; `None`: discovered.
+    pub ranks: Option<NonZeroU32>,
+    /// Global number of its first rank; `None`: discovered, else 0.
+    pub start_rank: Option<u32>,
+    /// Which of its ranks step together.
+    pub lockstep: Lockstep,
+    /// Tokens per KV block; `None`: discovered.
+    pub block_size: Option<NonZeroU32>,
+    /// Usable KV blocks of each rank; `None`: discovered.
+    pub blocks: Option<NonZeroU32>,
+    /// Where its ranks publish KV events.
+    pub events: Events,
+    /// Share of the load, permille.
+    pub weight_permille: NonZeroU32,
+    /// Set on every request to it.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Where a worker's ranks publish KV events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// Asked of the engine.
+    Discover,
+    /// Nowhere.
+    Off,
+    /// By rank; as many as the worker has ranks.
+    At(Vec<EventSource>),
+}
+
+/// Where one rank publishes its KV events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSource {
+    /// The publishing socket.
+    pub endpoint: EventEndpoint,
+    /// The replay socket.
+    pub replay: Option<EventEndpoint>,
+    /// The topic; may be empty.
+    pub topic: String,
+}
+
+/// Metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Ranks that have histograms of their own.
+    pub ranks_max: usize,
+}
+
+/// How the proxy ends.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// Time that requests in flight have to end.
+    pub drain_timeout: Duration,
+}
