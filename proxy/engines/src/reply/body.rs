@@ -1,0 +1,68 @@
+//! Replies that are not streamed.
+
+use super::{ReplySummary, event};
+
+/// Reads a plain JSON reply as it passes. A reply larger than the bound is judged by its tail, where engines put the
+/// usage.
+#[derive(Debug)]
+pub struct BodyScanner {
+    kept: Vec<u8>,
+    bytes_max: usize,
+    cut: bool,
+}
+
+impl BodyScanner {
+    /// A scanner that keeps the last `bytes_max` bytes, and up to as many again for a moment. Default of the proxy: 64 KiB.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { kept: Vec::new(), bytes_max: bytes_max.max(1), cut: false }
+    }
+
+    /// The next bytes of the body.
+    pub fn push(&mut self, chunk: &[u8]) {
+        let tail = &chunk[chunk.len().saturating_sub(self.bytes_max)..];
+        self.cut |= tail.len() < chunk.len();
+        if self.kept.len() + tail.len() > self.bytes_max.saturating_mul(2) {
+            self.trim(self.bytes_max - tail.len());
+        }
+        self.kept.extend_from_slice(tail);
+    }
+
+    /// The body is over.
+    pub fn finish(mut self) -> ReplySummary {
+        self.trim(self.bytes_max);
+        if self.cut { tail_summary(&self.kept) } else { body_summary(&self.kept) }
+    }
+
+    fn trim(&mut self, keep: usize) {
+        let over = self.kept.len().saturating_sub(keep);
+        if over > 0 {
+            self.cut = true;
+            self.kept.drain(..over);
+        }
+    }
+}
+
+/// What a whole JSON reply tells.
+pub fn body_summary(body: &[u8]) -> ReplySummary {
+    let mut summary = ReplySummary::default();
+    event::take(body, &mut summary);
+    if summary.usage.is_some() {
+        summary.started = true;
+    }
+    summary.done = summary.error.is_none() && summary.started;
+    summary
+}
+
+/// What the end of a JSON reply tells: its usage. Inside a JSON string the quotes of `"usage":` would be escaped, so it is
+/// never found in what the model said.
+fn tail_summary(tail: &[u8]) -> ReplySummary {
+    const KEY: &[u8] = b"\"usage\":";
+    let mut summary = ReplySummary::default();
+    let mut ends = (0..tail.len().saturating_sub(KEY.len())).rev();
+    summary.usage = ends
+        .find(|at| tail[*at..].starts_with(KEY) && (*at == 0 || tail[at - 1] != b'\\'))
+        .and_then(|at| event::usage_at(&tail[at + KEY.len()..]));
+    summary.started = summary.usage.is_some();
+    summary.done = summary.started;
+    summary
+}

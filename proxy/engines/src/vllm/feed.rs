@@ -1,0 +1,367 @@
+//! One rank's event feed: in order, without gaps, across replays and restarts.
+//!
+//! The caller owns a SUB socket and, per replay, a DEALER socket; it tells the feed what arrives and what time it is, and
+//! does what the feed answers. A feed never guesses: what it cannot prove to be the continuation of what it has seen is
+//! replayed, and what cannot be replayed clears the rank.
+//!
+//! Every replay but those from 0 begins at the last message already seen (the anchor). If that comes back with other
+//! bytes, or not at all though the engine answers, the engine was restarted meanwhile, however far its numbers have
+//! come since.
+
+mod config;
+mod frames;
+mod history;
+mod replay;
+
+use bytes::Bytes;
+use rankwise_core::event::CacheEvent;
+use rankwise_core::ids::Millis;
+
+use super::events::{self, Skipped, Translation, Translator};
+pub use config::{FeedConfig, FeedCounters};
+pub use frames::replay_request;
+use frames::{Frames, Message};
+use history::History;
+use replay::{Buffer, Replay};
+
+/// What the caller has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedAction {
+    /// Apply this to the rank's index. Never [`CacheEvent::Cleared`].
+    Apply(CacheEvent),
+    /// Empty the rank's index.
+    Clear,
+    /// Drop the DEALER socket of any earlier replay, open a new one to the replay endpoint, send
+    /// [`replay_request`]`(from)`, and pass what comes to [`Feed::replay`] with this id.
+    RequestReplay {
+        /// First sequence number wanted.
+        from: u64,
+        /// Which replay this is.
+        id: u64,
+    },
+}
+
+/// Where the feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedPhase {
+    /// Not connected: nothing is known of what happens there.
+    Disconnected,
+    /// Reading again what is missing.
+    Replaying,
+    /// Every message so far was applied in order.
+    Live,
+}
+
+/// How much of the rank's cache the index can hold. It never holds what the rank has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Everything since the engine started, or since its cache was last empty.
+    Complete,
+    /// The beginning is gone from the engine's replay buffer too: blocks stored before stay unknown until the cache is
+    /// cleared or they are reported again ([`super::cold`]).
+    Partial,
+    /// Something is missing that no replay was to be had for.
+    Unreplayed,
+}
+
+/// The state machine of one rank.
+#[derive(Debug)]
+pub struct Feed {
+    config: FeedConfig,
+    translator: Translator,
+    counters: FeedCounters,
+    phase: FeedPhase,
+    completeness: Completeness,
+    /// Sequence number of the next message; `None` while any would do.
+    expected: Option<u64>,
+    history: History,
+    replay: Option<Replay>,
+    buffer: Buffer,
+    next_replay_id: u64,
+    /// Replays in a row that brought nothing.
+    fruitless: u32,
+    missing_since: Option<Millis>,
+    last_resync: Option<Millis>,
+    resync_due: bool,
+    scratch: Vec<CacheEvent>,
+}
+
+impl Feed {
+    /// A feed that is not connected yet.
+    pub fn new(config: FeedConfig, translation: Translation, now: Millis) -> Self {
+        Self {
+            buffer: Buffer::new(config.buffered_messages_max, config.buffered_bytes_max),
+            history: History::new(config.remembered_messages),
+            translator: Translator::new(translation),
+            counters: FeedCounters::default(),
+            phase: FeedPhase::Disconnected,
+            completeness: Completeness::Unreplayed,
+            expected: config.replay.then_some(0),
+            replay: None,
+            next_replay_id: 0,
+            fruitless: 0,
+            missing_since: Some(now),
+            last_resync: None,
+            resync_due: false,
+            scratch: Vec::new(),
+            config,
+        }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> FeedPhase {
+        self.phase
+    }
+
+    /// How much the index can hold.
+    pub fn completeness(&self) -> Completeness {
+        self.completeness
+    }
+
+    /// Since when an event may be due and missing; `None` while live.
+    pub fn missing_since(&self) -> Option<Millis> {
+        self.missing_since
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &FeedCounters {
+        &self.counters
+    }
+
+    /// Which events were not indexed.
+    pub fn skipped(&self) -> &Skipped {
+        self.translator.skipped()
+    }
+
+    /// The sequence number expected next, if any is.
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
+    }
+
+    /// When to call [`tick`](Self::tick) at the latest.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.replay.as_ref().map(|replay| replay.deadline)
+    }
+
+    /// The SUB socket is connected and subscribed.
+    pub fn connected(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        self.buffer.clear();
+        self.fruitless = 0;
+        if self.config.replay {
+            self.start_replay(now, out);
+            return;
+        }
+        // Nothing tells whether it is the engine that it was.
+        self.forget(out);
+        self.completeness = Completeness::Unreplayed;
+        self.go_live();
+    }
+
+    /// The SUB socket lost its peer. What is indexed stays, with its age told by [`missing_since`](Self::missing_since).
+    pub fn disconnected(&mut self, now: Millis) {
+        self.phase = FeedPhase::Disconnected;
+        self.replay = None;
+        self.buffer.clear();
+        self.missing_since.get_or_insert(now);
+    }
+
+    /// A message came on the SUB socket: topic, sequence number, payload.
+    pub fn live(&mut self, frames: &[Bytes], now: Millis, out: &mut Vec<FeedAction>) {
+        let message = match Frames::live(frames, &self.config.topic) {
+            Frames::Message(message) => message,
+            Frames::End | Frames::Malformed => {
+                self.counters.malformed += 1;
+                return;
+            }
+        };
+        match self.phase {
+            // A message before the connection was announced says that there is one.
+            FeedPhase::Disconnected => {
+                self.connected(now, out);
+                if self.phase == FeedPhase::Live {
+                    self.in_order(message, now, out);
+                } else {
+                    self.hold(message, now, out);
+                }
+            }
+            FeedPhase::Replaying => self.hold(message, now, out),
+            FeedPhase::Live => self.in_order(message, now, out),
+        }
+        self.resync_if_due(now, out);
+    }
+
+    /// A message came on the DEALER socket of the replay with this id.
+    pub fn replay(&mut self, id: u64, frames: &[Bytes], now: Millis, out: &mut Vec<FeedAction>) {
+        let Some(replay) = self.replay.as_mut().filter(|replay| replay.id == id && !replay.waiting) else {
+            return;
+        };
+        replay.deadline = Millis(now.0.saturating_add(self.config.replay_timeout_ms));
+        match Frames::replay(frames) {
+            Frames::Message(message) => {
+                self.counters.replayed_messages += 1;
+                self.replayed(message, now, out);
+            }
+            Frames::End => self.replay_ended(now, out),
+            Frames::Malformed => self.counters.malformed += 1,
+        }
+        self.resync_if_due(now, out);
+    }
+
+    /// The DEALER socket of the replay with this id failed.
+    pub fn replay_failed(&mut self, id: u64, now: Millis, out: &mut Vec<FeedAction>) {
+        if self.replay.as_ref().is_some_and(|replay| replay.id == id && !replay.waiting) {
+            self.retry_replay(now, out);
+        }
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        let Some(replay) = &self.replay else { return };
+        if now < replay.deadline {
+            return;
+        }
+        if replay.waiting {
+            self.start_replay(now, out);
+        } else {
+            self.counters.replay_timeouts += 1;
+            self.retry_replay(now, out);
+        }
+    }
+
+    /// The index met a parent that it does not know. While the index should be complete, that means it is wrong:
+    /// it is cleared and read again from 0, at most once per `resync_interval_ms`.
+    pub fn unknown_parent(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        self.counters.unknown_parents += 1;
+        // During a replay and where the beginning is gone, unknown parents are expected, and no replay would help.
+        if self.phase != FeedPhase::Live || self.completeness == Completeness::Partial || !self.config.replay
+        {
+            return;
+        }
+        if self.last_resync.is_some_and(|last| now.since(last) < self.config.resync_interval_ms) {
+            return;
+        }
+        self.last_resync = Some(now);
+        self.resync_due = true;
+        self.resync_if_due(now, out);
+    }
+
+    fn in_order(&mut self, message: Message, now: Millis, out: &mut Vec<FeedAction>) {
+        let Some(expected) = self.expected else {
+            self.adopt(message, out);
+            return;
+        };
+        if message.sequence == expected {
+            self.apply(&message, out);
+        } else if message.sequence < expected {
+            if self.history.is_known(message.sequence, self.digest(&message)) == Some(true) {
+                self.counters.duplicates += 1;
+            } else {
+                self.restarted(Some(message), now, out);
+            }
+        } else {
+            self.counters.gaps += 1;
+            if self.config.replay {
+                self.buffer.push(message);
+                self.start_replay(now, out);
+            } else {
+                self.counters.lost += 1;
+                self.forget(out);
+                self.adopt(message, out);
+            }
+        }
+    }
+
+    /// Takes a message as the first of what will be known.
+    fn adopt(&mut self, message: Message, out: &mut Vec<FeedAction>) {
+        self.completeness = match message.sequence {
+            0 => Completeness::Complete,
+            _ if self.config.replay => self.completeness,
+            _ => Completeness::Unreplayed,
+        };
+        self.expected = Some(message.sequence);
+        self.apply(&message, out);
+    }
+
+    /// The engine began anew, and with an empty cache.
+    fn restarted(&mut self, first: Option<Message>, now: Millis, out: &mut Vec<FeedAction>) {
+        self.counters.restarts += 1;
+        self.forget(out);
+        self.buffer.clear();
+        self.fruitless = 0;
+        if self.config.replay {
+            if let Some(first) = first {
+                self.buffer.push(first);
+            }
+            self.start_replay(now, out);
+        } else if let Some(first) = first {
+            self.adopt(first, out);
+        }
+    }
+
+    /// Forgets all that was seen and empties the rank.
+    fn forget(&mut self, out: &mut Vec<FeedAction>) {
+        out.push(FeedAction::Clear);
+        self.history.clear();
+        self.expected = self.config.replay.then_some(0);
+    }
+
+    fn resync_if_due(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        if std::mem::take(&mut self.resync_due) {
+            self.counters.resyncs += 1;
+            self.forget(out);
+            self.fruitless = 0;
+            if self.config.replay {
+                self.start_replay(now, out);
+            } else {
+                self.completeness = Completeness::Unreplayed;
+            }
+        }
+    }
+
+    fn go_live(&mut self) {
+        self.phase = FeedPhase::Live;
+        self.replay = None;
+        self.missing_since = None;
+    }
+
+    fn digest(&self, message: &Message) -> u64 {
+        self.translator.key().bytes(&message.payload)
+    }
+
+    /// Applies the message that is next.
+    fn apply(&mut self, message: &Message, out: &mut Vec<FeedAction>) {
+        self.counters.messages += 1;
+        self.expected = Some(message.sequence.saturating_add(1));
+        let digest = self.digest(message);
+        self.history.remember(message.sequence, digest);
+        let batch = match events::decode(&message.payload, self.config.limits) {
+            Ok(batch) => batch,
+            Err(_) => {
+                // What it removed is unknown, so nothing that is indexed can be relied on; a replay brings the same bytes.
+                self.counters.decode_errors += 1;
+                self.completeness = Completeness::Partial;
+                out.push(FeedAction::Clear);
+                return;
+            }
+        };
+        if batch.rank.is_some_and(|rank| rank != self.config.global_rank) {
+            self.counters.wrong_rank += 1;
+            return;
+        }
+        if self.translator.translate(&batch.events, &mut self.scratch) {
+            self.resync_due = true;
+        }
+        for event in self.scratch.drain(..) {
+            if event == CacheEvent::Cleared {
+                self.counters.cleared += 1;
+                self.completeness = Completeness::Complete;
+                out.push(FeedAction::Clear);
+            } else {
+                out.push(FeedAction::Apply(event));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

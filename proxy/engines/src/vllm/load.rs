@@ -1,0 +1,57 @@
+//! The load of each rank, from `GET /metrics`.
+
+use std::collections::BTreeMap;
+
+use rankwise_core::policy::UNKNOWN;
+use rankwise_core::target::EngineReport;
+
+use crate::prometheus::{self, Sample};
+
+/// The path to ask.
+pub const PATH: &str = "/metrics";
+/// Bytes of a page worth reading; 0.32 sends 45 kB per rank.
+pub const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Most ranks that one page may name.
+pub(super) const RANKS_MAX: usize = 4096;
+
+const RUNNING: &str = "vllm:num_requests_running";
+const WAITING: &str = "vllm:num_requests_waiting";
+const USAGE: &str = "vllm:kv_cache_usage_perc";
+/// What the usage was called before.
+const USAGE_OLD: &str = "vllm:gpu_cache_usage_perc";
+
+/// What the page says about each global rank; a figure that it does not tell is [`UNKNOWN`].
+pub fn reports(page: &[u8]) -> BTreeMap<u32, EngineReport> {
+    let mut reports = BTreeMap::new();
+    for sample in prometheus::samples(page, &[RUNNING, WAITING, USAGE, USAGE_OLD]) {
+        let Some(rank) = rank(&sample) else { continue };
+        if reports.len() >= RANKS_MAX && !reports.contains_key(&rank) {
+            continue;
+        }
+        let report = reports.entry(rank).or_insert(EngineReport {
+            running: UNKNOWN,
+            waiting: UNKNOWN,
+            kv_permille: UNKNOWN,
+        });
+        match sample.name {
+            RUNNING => report.running = count(sample.value),
+            WAITING => report.waiting = count(sample.value),
+            _ => report.kv_permille = count((sample.value * 1000.0).round()),
+        }
+    }
+    reports
+}
+
+/// The global rank of a sample; a server too old to tell has one.
+pub(super) fn rank(sample: &Sample<'_>) -> Option<u32> {
+    sample.label("engine").map_or(Some(0), |engine| engine.parse().ok())
+}
+
+fn count(value: f64) -> u32 {
+    // A cast saturates; UNKNOWN itself is no count.
+    if value.is_finite() && value >= 0.0 { (value as u32).min(UNKNOWN - 1) } else { UNKNOWN }
+}
+
+#[cfg(test)]
+mod tests;

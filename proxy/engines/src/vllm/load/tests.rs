@@ -1,0 +1,31 @@
+use super::*;
+
+fn page(name: &str) -> Vec<u8> {
+    let path = format!("{}/../../tests/data/vllm-0.32/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn the_recorded_load_is_told_per_rank() {
+    let reports = reports(&page("metrics_under_load.txt"));
+    assert_eq!(reports.len(), 2);
+    assert_eq!(reports[&0], EngineReport { running: 8, waiting: 3, kv_permille: 891 });
+    assert_eq!(reports[&1], EngineReport { running: 3, waiting: 0, kv_permille: 344 });
+}
+
+#[test]
+fn an_idle_server_is_idle() {
+    for report in reports(&page("metrics_idle.txt")).values() {
+        assert_eq!((report.running, report.waiting), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_not_told_is_unknown() {
+    let page = b"vllm:num_requests_running 2.0\nvllm:num_requests_waiting{engine=\"x\"} 1\n\
+        vllm:num_requests_waiting{engine=\"3\"} NaN\nvllm:gpu_cache_usage_perc{engine=\"3\"} 0.5\n";
+    let reports = reports(page);
+    assert_eq!(reports.len(), 2);
+    assert_eq!(reports[&0], EngineReport { running: 2, waiting: UNKNOWN, kv_permille: UNKNOWN });
+    assert_eq!(reports[&3], EngineReport { running: UNKNOWN, waiting: UNKNOWN, kv_permille: 500 });
+}
