@@ -1,0 +1,91 @@
+//! The table of targets.
+
+use crate::column::COLUMN_COUNT;
+use crate::{Column, Draw, Needs};
+
+mod builder;
+#[cfg(test)]
+mod tests;
+
+pub use builder::RanksBuilder;
+
+/// The table: one row per target that may be picked, sorted by (worker, dp-rank). Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    rows: u32,
+    columns: Vec<u32>,
+    positions: Positions,
+}
+
+/// Where in the packed matrix each column stands, by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Positions([u8; COLUMN_COUNT]);
+
+const ABSENT: u8 = u8::MAX;
+
+impl Positions {
+    pub(crate) fn of(needs: &Needs) -> Self {
+        let mut positions = [ABSENT; COLUMN_COUNT];
+        for (position, &column) in needs.columns.iter().enumerate().take(usize::from(ABSENT)) {
+            positions[column as usize] = position as u8;
+        }
+        Self(positions)
+    }
+}
+
+impl Ranks {
+    /// The table over a packed matrix: `columns[c * rows + row]`. Fails if it is empty or ragged.
+    #[cfg_attr(not(any(target_arch = "wasm32", test)), expect(dead_code, reason = "natively, tests build tables"))]
+    pub(crate) fn new(rows: u32, columns: Vec<u32>, positions: Positions) -> Result<Self, String> {
+        if rows == 0 {
+            return Err("the table has no rows".to_owned());
+        }
+        if !columns.len().is_multiple_of(rows as usize) {
+            return Err("the table is not whole rows".to_owned());
+        }
+        Ok(Self { rows, columns, positions })
+    }
+
+    /// How many rows; at least 1.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// One column, a value for every row.
+    ///
+    /// # Panics
+    /// If the policy's [`Needs`] did not ask for it: a mistake in the policy, which its first pick shows.
+    #[inline]
+    pub fn column(&self, column: Column) -> &[u32] {
+        let rows = self.rows as usize;
+        let position = self.positions.0[column as usize];
+        assert!(position != ABSENT, "a column is read that was not asked for");
+        &self.columns[usize::from(position) * rows..][..rows]
+    }
+
+    /// The row of least cost; among equal ones each is as likely as the others, by the seed. A cost may be a tuple:
+    /// the first part decides, then the second. A cost that is not a number (NaN) loses to any other.
+    pub fn argmin<Cost: PartialOrd>(&self, cost: impl FnMut(usize) -> Cost, seed: u64) -> u32 {
+        let costs: Vec<Cost> = (0..self.rows as usize).map(cost).collect();
+        let mut best = 0;
+        let mut ties = 1;
+        for row in 1..costs.len() {
+            let undefined = costs[best].partial_cmp(&costs[best]).is_none();
+            if costs[row] < costs[best] || undefined {
+                best = row;
+                ties = 1;
+            } else if costs[row] == costs[best] {
+                ties += 1;
+            }
+        }
+        let chosen = if ties > 1 { Draw::new(seed).below(ties) as usize } else { 0 };
+        let mut tied = (best..costs.len()).filter(|&row| costs[row] == costs[best]);
+        tied.nth(chosen).unwrap_or(best) as u32
+    }
+
+    /// The number of each worker in the table once, in order. Needs [`Column::Worker`].
+    pub fn workers(&self) -> impl Iterator<Item = u32> {
+        // Sorted by worker: a worker's rows are neighbours.
+        self.column(Column::Worker).chunk_by(|left, right| left == right).map(|rows| rows[0])
+    }
+}
