@@ -6,7 +6,7 @@ use super::{ReplySummary, event};
 /// usage.
 #[derive(Debug)]
 pub struct BodyScanner {
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     bytes_max: usize,
     cut: bool,
 }

@@ -10,7 +10,7 @@ use super::{ReplySummary, event};
 pub struct StreamScanner {
     summary: ReplySummary,
     /// The beginning of a line whose end has not come.
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
     line_bytes_max: usize,
     /// The line is too long; its rest is passed over.
     skipping: bool,

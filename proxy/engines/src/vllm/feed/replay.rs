@@ -162,11 +162,18 @@ impl Feed {
     fn drain(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
         while self.phase == FeedPhase::Live {
             let Some(message) = self.buffer.pop() else { return };
-            let behind = self.expected.is_some_and(|expected| message.sequence > expected);
-            if behind && self.config.replay {
+            let expected = self.expected.unwrap_or(message.sequence);
+            if message.sequence > expected && self.config.replay {
                 self.counters.gaps += 1;
                 self.buffer.put_back(message);
                 self.start_replay(now, out);
+            } else if message.sequence < expected {
+                // The replay brought it, or began after it. A restart meanwhile would have shown in the live numbers.
+                if self.history.is_known(message.sequence, self.digest(&message)) == Some(false) {
+                    self.restarted(None, now, out);
+                } else {
+                    self.counters.duplicates += 1;
+                }
             } else {
                 self.in_order(message, now, out);
             }
@@ -206,8 +213,9 @@ impl Buffer {
         self.bytes = 0;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
     }
 
     pub(super) fn last(&self) -> Option<u64> {
