@@ -1,0 +1,111 @@
+//! One instance of a policy: a store with its own memory, and the two calls into it.
+
+use std::time::Duration;
+
+use rankwise_core::policy::{Phase, PolicyRequest};
+use wasmtime::{Store, Trap};
+
+use crate::bindings::{self, Policy, PolicyPre};
+use crate::config::HostConfig;
+use crate::failure::{PolicyFailure, bounded};
+use crate::limits::Limits;
+use crate::needs::HEADERS_MAX;
+
+/// What a guest may hand over in one call: an error text, a list of needs.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// An instance. After a call that returned an error it is dead: to be dropped.
+pub(crate) struct Instance {
+    store: Store<Limits>,
+    policy: Policy,
+}
+
+impl Instance {
+    /// A new one, not yet configured.
+    pub(crate) fn create(pre: &PolicyPre<Limits>, config: &HostConfig) -> Result<Self, PolicyFailure> {
+        let mut store = Store::new(pre.engine(), Limits::new(config));
+        store.limiter(|limits| limits);
+        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
+        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().tick()));
+        begin(&mut store, config.configure_cpu_budget);
+        match pre.instantiate(&mut store) {
+            Ok(policy) => Ok(Self { store, policy }),
+            // What is wrong with the instance is not what is wrong with the call: memory that never was there.
+            Err(error) => Err(match failure(&store, &error) {
+                PolicyFailure::Trap(text) => PolicyFailure::Instantiate(text),
+                other => other,
+            }),
+        }
+    }
+
+    /// Configures it.
+    pub(crate) fn configure(
+        &mut self,
+        model: &str,
+        block_size: u32,
+        settings_json: &str,
+        budget: Duration,
+    ) -> Result<bindings::Needs, PolicyFailure> {
+        begin(&mut self.store, budget);
+        let picker = self.policy.rankwise_policy_picker();
+        let pool = bindings::Pool { model, block_size };
+        match picker.call_configure(&mut self.store, pool, settings_json) {
+            Ok(Ok(needs)) => Ok(needs),
+            Ok(Err(text)) => Err(PolicyFailure::Error(bounded(&text))),
+            Err(error) => Err(failure(&self.store, &error)),
+        }
+    }
+
+    /// Asks it. The outer error is the end of the instance, the inner one is what the policy returned.
+    pub(crate) fn pick(
+        &mut self,
+        budget: Duration,
+        request: &PolicyRequest,
+        rows: u32,
+        columns: &[u32],
+    ) -> Result<Result<bindings::Decision, String>, PolicyFailure> {
+        begin(&mut self.store, budget);
+        // No policy has asked for more headers than this, so nothing is lost and nothing allocated.
+        let mut text = [("", ""); HEADERS_MAX];
+        let texts = request.text.len().min(HEADERS_MAX);
+        for (slot, (name, value)) in text.iter_mut().zip(&request.text) {
+            *slot = (name, value);
+        }
+        let request = bindings::Request {
+            sequence: request.sequence,
+            seed: request.seed,
+            phase: match request.phase {
+                Phase::Aggregated => bindings::Phase::Aggregated,
+                Phase::Prefill => bindings::Phase::Prefill,
+                Phase::Decode => bindings::Phase::Decode,
+            },
+            facts: request.facts.as_slice(),
+            text: &text[..texts],
+        };
+        let ranks = bindings::Ranks { rows, columns };
+        let picker = self.policy.rankwise_policy_picker();
+        picker.call_pick(&mut self.store, request, ranks).map_err(|error| failure(&self.store, &error))
+    }
+
+    /// Whether it is so full that it should be replaced while it still answers.
+    pub(crate) fn nearly_full(&self) -> bool {
+        self.store.data().nearly_full()
+    }
+}
+
+fn begin(store: &mut Store<Limits>, budget: Duration) {
+    store.data_mut().start(budget);
+    // The next tick, however near.
+    store.set_epoch_deadline(1);
+}
+
+fn failure(store: &Store<Limits>, error: &wasmtime::Error) -> PolicyFailure {
+    let limits = store.data();
+    if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        PolicyFailure::Deadline(limits.deadline.budget())
+    } else if limits.memory_refused() {
+        PolicyFailure::Memory(limits.memory_bytes_max())
+    } else {
+        PolicyFailure::Trap(bounded(&format!("{error:#}")))
+    }
+}

@@ -1,0 +1,63 @@
+//! The thread that makes spare instances and drops old ones, so that a request's thread need not.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+
+use crate::activation::Activation;
+use crate::instance::Instance;
+
+/// Jobs that may wait. More than that are done by whoever has them (drop) or asked for again (refill).
+const JOBS_MAX: usize = 256;
+
+pub(crate) enum Job {
+    /// Make spare instances.
+    Refill(Weak<Activation>),
+    /// Drop an instance, and what it may have been the last to hold.
+    Drop(Box<(Instance, Arc<Activation>)>),
+}
+
+/// The thread, until this is dropped.
+pub(crate) struct Maker {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Maker {
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let (jobs, todo) = sync_channel(JOBS_MAX);
+        let thread = thread::Builder::new().name("policy-maker".into()).spawn(move || work(&todo))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Hands over a job, without waiting. Whether it was taken.
+    pub(crate) fn hand_over(&self, job: Job) -> bool {
+        match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => true,
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => false,
+        }
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // The last policy may be dropped by the maker itself.
+        if let Some(thread) = self.thread.take_if(|thread| thread.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(todo: &Receiver<Job>) {
+    while let Ok(job) = todo.recv() {
+        match job {
+            Job::Refill(activation) => {
+                if let Some(activation) = activation.upgrade() {
+                    activation.refill();
+                }
+            }
+            Job::Drop(old) => drop(old),
+        }
+    }
+}
