@@ -11,6 +11,7 @@ mod limits;
 mod load;
 mod located;
 mod named;
+pub mod reference;
 mod resolve;
 mod resolved;
 pub mod schema;
@@ -30,4 +31,8 @@ pub use resolved::{
     Admin, Config, EventSource, Events, Listener, Metrics, PolicyChoice, PolicySource, Pool, PoolLimits,
     Shutdown, Status, Tls, Worker,
 };
+pub(crate) use value::parse_duration;
 pub use value::{BaseUrl, EventEndpoint, Secret};
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _};
 use super::error::{ConfigError, Diagnostic};
 use super::file::Document;
 use super::located::Position;
+use super::named::one_of;
 use super::resolve::{Problem, resolve};
 use super::resolved::Config;
 
@@ -18,7 +19,7 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// A document and where it came from, which is what its errors are shown with.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// As it is called in errors.
+    /// As it is called in errors; empty when there is no document, only flags.
     pub name: String,
     /// The folder that relative paths start from; empty: the working directory.
     pub folder: PathBuf,
@@ -52,13 +53,13 @@ impl Source {
     pub fn parse(&self) -> Result<Document, ConfigError> {
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_documents: 1, max_nodes: 100_000, max_aliases: 1_000 },
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
             strict_booleans: true,
             with_snippet: false,
         };
         serde_saphyr::from_str_with_options(&self.text, options).map_err(|error| {
             let at = error.location().map_or(Position { line: 1, column: 1 }, Position::from);
-            let message = DefaultMessageFormatter.format_message(&error).into_owned();
-            self.invalid(at, message)
+            self.invalid(at, in_words(&error))
         })
     }
 
@@ -71,7 +72,45 @@ impl Source {
     }
 
     fn invalid(&self, at: Position, message: String) -> ConfigError {
+        // Without a document nothing has a place in it.
+        let at = if self.name.is_empty() { Position::default() } else { at };
         ConfigError::Invalid(Diagnostic::new(&self.name, &self.text, at, message))
+    }
+}
+
+/// The parser's message, in our words where it speaks of Rust or of its own options.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    match error.without_snippet() {
+        Error::AliasError { error, .. } => in_words(error),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("duplicate field `{key}`: expected it once")
+        }
+        Error::SerdeUnknownField { field, expected, .. } => {
+            format!("unknown field `{field}`: expected {}", one_of(expected.iter().copied()))
+        }
+        Error::SerdeMissingField { field, .. } => format!("missing field `{field}`"),
+        Error::SerdeInvalidType { unexpected, expected, .. }
+        | Error::SerdeInvalidValue { unexpected, expected, .. } => {
+            format!("found {unexpected}: expected {}", plain(expected))
+        }
+        Error::InvalidScalar { ty, .. } => format!("expected {}", plain(ty)),
+        Error::Unexpected { expected, .. } => format!("expected {}", plain(expected)),
+        Error::NullIntoString { .. } => "found nothing: expected a text".to_owned(),
+        other => DefaultMessageFormatter.format_message(other).into_owned(),
+    }
+}
+
+/// What was expected, without the names of Rust's types or of the parser's events.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "sequence start" => "a list",
+        "mapping start" => "a group of fields",
+        "string scalar" => "a text",
+        "a nonzero usize" | "a nonzero u32" => "a number from 1",
+        "usize" | "u32" | "u16" => "a number from 0",
+        "boolean" | "a boolean" => "true or false",
+        other => other,
     }
 }
 

@@ -142,7 +142,7 @@ named! {
 }
 
 /// `a, b or c`.
-fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     match names.split_last() {
         Some((last, [])) => (*last).to_owned(),

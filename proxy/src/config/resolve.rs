@@ -60,7 +60,7 @@ pub(super) fn resolve(document: file::Document, folder: &Path) -> Result<Config,
         access_log: document.access_log,
         expose_decision: document.expose_decision,
         threads: resolve_threads(document.threads)?,
-        state_dir: document.state_dir.map(|path| paths.from_folder(&path)),
+        state_dir: document.state_dir.map(|path| paths.in_folder(&path)),
         metrics: Metrics { ranks_max: document.metrics.ranks_max },
         shutdown: Shutdown { drain_timeout: document.shutdown.drain_timeout },
     })
@@ -129,12 +129,12 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    fn from_folder(&self, path: &Path) -> PathBuf {
+    fn in_folder(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }
 
     fn file(&self, what: &str, path: &Located<PathBuf>) -> Result<PathBuf, Problem> {
-        let full = self.from_folder(path);
+        let full = self.in_folder(path);
         match std::fs::metadata(&full) {
             Ok(metadata) if metadata.is_file() => Ok(full),
             Ok(_) => Err(Problem::new(path.at, format!("{what}: {} is not a file", full.display()))),

@@ -3,7 +3,7 @@
 mod amount;
 mod endpoint;
 
-pub(crate) use amount::{byte_size, duration, optional_duration};
+pub(crate) use amount::{byte_size, duration, optional_duration, parse_duration};
 pub(crate) use endpoint::Address;
 pub use endpoint::{BaseUrl, EventEndpoint, Secret};
 
@@ -36,3 +36,6 @@ macro_rules! as_string {
     };
 }
 use as_string;
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,7 @@ fn resolve_policy(path: &str, policy: file::Policy, paths: &Paths<'_>) -> Result
 fn resolve_tokenizer(path: &str, folder: &Located<PathBuf>, paths: &Paths<'_>) -> Result<PathBuf, Problem> {
     let file = Located { value: folder.join("tokenizer.json"), at: folder.at };
     paths.file(&format!("{path}.tokenizer"), &file)?;
-    Ok(paths.from_folder(folder))
+    Ok(paths.in_folder(folder))
 }
 
 fn resolve_limits(pool: &file::PoolLimits, limits: &Limits) -> PoolLimits {
@@ -202,7 +202,8 @@ fn resolve_events(
     };
     if sockets != ranks.unwrap_or(sockets) || sockets > ranks_max {
         let expected = ranks.unwrap_or(ranks_max);
-        let message = format!("{path}.events: {sockets} sockets: expected one per rank, {expected} in all");
+        let message =
+            format!("{path}.events: found {sockets} of them: expected one per rank, {expected} in all");
         return Err(Problem::new(events.at, message));
     }
     let sources = events.value.into_iter().map(|source| EventSource {

@@ -71,10 +71,11 @@ impl FromStr for BaseUrl {
         if !matches!(uri.path_and_query().map(http::uri::PathAndQuery::as_str), None | Some("" | "/")) {
             return Err(wrong("expected no path: requests keep the path they came with"));
         }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None if authority.as_str().ends_with(':') => return Err(expected()),
-            None => 80,
+        // A port that is none of 1 to 65535 must not become the default one.
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => 80,
+            None => return Err(expected()),
         };
         if port == 0 || authority.host().is_empty() {
             return Err(expected());

@@ -1,0 +1,27 @@
+//! `rankwise demo`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+
+use clap::Args;
+
+/// Route to a simulated fleet and compare round-robin with kv, live
+///
+/// Two simulated workers of four dp ranks each stand behind the real proxy, over real sockets. Multi-turn conversations are
+/// routed first by round-robin; then the caches are cleared and the same conversations are routed by kv. Times are the
+/// simulation's.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DemoOptions {
+    /// Listen for clients here
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Serve /healthz, /readyz and /metrics here
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
+    pub status: SocketAddr,
+    /// Serve the admin API here
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9091")]
+    pub admin: SocketAddr,
+    /// Stop after so many requests per policy, print the table and exit [default: go on until Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub requests: Option<NonZeroU64>,
+}

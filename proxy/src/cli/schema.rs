@@ -1,0 +1,20 @@
+//! `rankwise schema`.
+
+use clap::Args;
+
+use crate::config::{reference, schema};
+
+/// Print the JSON schema of the config file
+#[derive(Debug, Args)]
+pub(super) struct PrintSchema {
+    /// Print the config reference instead, in Markdown
+    #[arg(long)]
+    reference: bool,
+}
+
+impl PrintSchema {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        print!("{}", if self.reference { reference::markdown() } else { schema::schema_text() });
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The binary's command line: what it prints and what it exits with.
+//!
+//! `RANKWISE_UPDATE=1` writes the expected output of the bad configs anew instead of comparing it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/config")
+}
+
+/// Runs the binary in the folder of the test configs.
+fn rankwise(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rankwise")).args(args).current_dir(configs()).output().expect("runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn yaml_files(folder: &str) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(configs().join(folder))
+        .expect("the folder of configs")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.ends_with(".yaml"))
+        .map(|name| format!("{folder}/{name}"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_bad_config_is_shown_with_its_place_and_exits_64() {
+    let update = std::env::var_os("RANKWISE_UPDATE").is_some();
+    let files = yaml_files("bad");
+    assert!(files.len() >= 15, "{files:?}");
+    for file in files {
+        let output = rankwise(&["check", &file]);
+        assert_eq!(output.status.code(), Some(64), "{file}: {}", stderr(&output));
+        assert_eq!(stdout(&output), "", "{file}");
+        let expected = configs().join(&file).with_extension("txt");
+        if update {
+            std::fs::write(&expected, stderr(&output)).expect("writes");
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(stderr(&output), expected, "{file}");
+        let found = stderr(&output);
+        assert!(found.starts_with(&format!("{file}:")) && found.trim_end().ends_with('^'), "{found}");
+    }
+}
+
+#[test]
+fn a_good_config_is_summed_up_in_a_line() {
+    let minimal = rankwise(&["check", "good/minimal.yaml"]);
+    assert_eq!(stdout(&minimal), "ok: 1 listener, 1 pool (main by kv), 1 worker\n", "{}", stderr(&minimal));
+    assert_eq!(minimal.status.code(), Some(0));
+    let full = rankwise(&["check", "good/full.yaml"]);
+    assert_eq!(
+        stdout(&full),
+        "ok: 2 listeners, 2 pools (main by kv, small by good/policy.wasm), 2 workers\n",
+        "{}",
+        stderr(&full)
+    );
+    assert_eq!(full.status.code(), Some(0));
+}
+
+#[test]
+fn a_wrong_command_line_exits_64() {
+    for (args, expected) in [
+        (vec!["serve"], "expected -c FILE or --worker URL"),
+        (vec!["serv"], "unrecognized subcommand"),
+        (vec![], "Usage:"),
+        (vec!["serve", "--worker", "10.0.0.1:8000"], "expected http://HOST:PORT"),
+        (vec!["serve", "--worker", "http://a:1,engine=trtllm"], "engine `trtllm` is not supported yet"),
+        (vec!["serve", "--worker", "http://a:1", "--policy", "best"], "unknown policy `best`"),
+        (
+            vec!["serve", "--worker", "http://a:1", "--policy", "kv", "--policy-file", "x.wasm"],
+            "cannot be used with",
+        ),
+        (
+            vec!["serve", "--worker", "http://a:1", "--worker", "http://a:1"],
+            "already pools[0].workers[0].url",
+        ),
+        (vec!["serve", "--worker", "http://a:1", "--admin", "0.0.0.0:9091"], "command line: admin.address"),
+        (vec!["serve", "--worker", "http://a:1", "--tokenizer", "no-such"], "tokenizer.json: no such file"),
+        (vec!["serve", "-c", "good/full.yaml", "--worker", "http://a:1"], "--worker: the config has 2 pools"),
+        (
+            vec!["serve", "-c", "good/full.yaml", "--listen", "127.0.0.1:1"],
+            "--listen: the config has 2 listeners",
+        ),
+        (vec!["serve", "-c", "no-such.yaml"], "no-such.yaml: read: "),
+        (vec!["sim", "--fault", "0:stal"], "unknown fault `stal`"),
+        (vec!["demo", "--requests", "0"], "--requests"),
+    ] {
+        let output = rankwise(&args);
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_parsed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("large.yaml");
+    std::fs::write(&file, "# \n".repeat(400_000)).expect("writes");
+    let output = rankwise(&["check", file.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(stderr(&output).contains("large.yaml: larger than 1048576 bytes"), "{}", stderr(&output));
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let version = rankwise(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(stdout(&version), format!("rankwise {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["serve", "demo", "sim", "check", "schema"] {
+        assert!(stdout(&rankwise(&["--help"])).contains(command), "{command}");
+        let help = rankwise(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0), "{command}");
+        assert!(
+            stdout(&help).contains(&format!("Usage: rankwise {command}")),
+            "{command}: {}",
+            stdout(&help)
+        );
+    }
+}
+
+#[test]
+fn schema_and_reference_are_printed() {
+    let schema: serde_json::Value =
+        serde_json::from_str(&stdout(&rankwise(&["schema"]))).expect("the schema is JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(stdout(&rankwise(&["schema", "--reference"])).starts_with("# Configuration\n"));
+}
