@@ -83,6 +83,8 @@ pub struct Feed {
     missing_since: Option<Millis>,
     last_resync: Option<Millis>,
     resync_due: bool,
+    /// The running replay only looks whether something is missing.
+    checking: bool,
     scratch: Vec<CacheEvent>,
 }
 
@@ -103,6 +105,7 @@ impl Feed {
             missing_since: Some(now),
             last_resync: None,
             resync_due: false,
+            checking: false,
             scratch: Vec::new(),
             config,
         }
@@ -118,7 +121,7 @@ impl Feed {
         self.completeness
     }
 
-    /// Since when an event may be due and missing; `None` while live.
+    /// Since when an event may be due and missing; `None` while live, and while only the tail is checked.
     pub fn missing_since(&self) -> Option<Millis> {
         self.missing_since
     }
@@ -147,6 +150,7 @@ impl Feed {
     pub fn connected(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
         self.buffer.clear();
         self.fruitless = 0;
+        self.checking = false;
         if self.config.replay {
             self.start_replay(now, out);
             return;
@@ -157,10 +161,21 @@ impl Feed {
         self.go_live();
     }
 
+    /// Looks whether the last messages came at all: one that was published before the subscription took effect, or dropped
+    /// by the engine, shows as a gap only when the next one comes. Call it soon after connecting, and when the rank has been
+    /// quiet for long. Does nothing unless live with a replay endpoint.
+    pub fn check_tail(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        if self.phase == FeedPhase::Live && self.config.replay {
+            self.checking = true;
+            self.start_replay(now, out);
+        }
+    }
+
     /// The SUB socket lost its peer. What is indexed stays, with its age told by [`missing_since`](Self::missing_since).
     pub fn disconnected(&mut self, now: Millis) {
         self.phase = FeedPhase::Disconnected;
         self.replay = None;
+        self.checking = false;
         self.buffer.clear();
         self.missing_since.get_or_insert(now);
     }
@@ -302,6 +317,7 @@ impl Feed {
     fn forget(&mut self, out: &mut Vec<FeedAction>) {
         out.push(FeedAction::Clear);
         self.history.clear();
+        self.checking = false;
         self.expected = self.config.replay.then_some(0);
     }
 
@@ -321,6 +337,7 @@ impl Feed {
     fn go_live(&mut self) {
         self.phase = FeedPhase::Live;
         self.replay = None;
+        self.checking = false;
         self.missing_since = None;
     }
 

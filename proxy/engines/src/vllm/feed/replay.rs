@@ -33,7 +33,9 @@ impl Feed {
         self.next_replay_id += 1;
         self.counters.replays += 1;
         self.phase = FeedPhase::Replaying;
-        self.missing_since.get_or_insert(now);
+        if !self.checking {
+            self.missing_since.get_or_insert(now);
+        }
         self.replay = Some(Replay {
             id,
             anchor,
@@ -65,6 +67,13 @@ impl Feed {
 
     /// No replay is to be had: the rank is emptied and goes on with what comes.
     fn give_up(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        if self.checking {
+            // Nothing was known to be missing.
+            self.fruitless = 0;
+            self.go_live();
+            self.drain(now, out);
+            return;
+        }
         self.counters.lost += 1;
         self.forget(out);
         self.expected = None;
@@ -84,6 +93,7 @@ impl Feed {
             }
             return;
         }
+        self.missing_since.get_or_insert(now);
         if !self.buffer.push(message) {
             self.counters.buffer_overflows += 1;
         }

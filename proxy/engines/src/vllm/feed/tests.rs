@@ -40,7 +40,8 @@ impl Rig {
             }
         }
         let live = self.feed.phase() == FeedPhase::Live;
-        assert_eq!(self.feed.missing_since().is_none(), live);
+        assert!(!live || self.feed.missing_since().is_none());
+        assert!(live || self.feed.checking || self.feed.missing_since().is_some());
         assert_eq!(self.feed.deadline().is_some(), self.feed.phase() == FeedPhase::Replaying);
     }
 
@@ -114,6 +115,36 @@ fn a_new_feed_reads_from_the_beginning() {
     assert_eq!(rig.blocks(), [0, 1, 2, 3]);
     assert_eq!(rig.feed.counters().duplicates, 1);
     assert_eq!(rig.clears, 0);
+}
+
+#[test]
+fn the_tail_is_checked_without_calling_it_missing() {
+    let messages = run_of(0, 0..5);
+    let mut rig = live_after(&messages[..3]);
+    rig.tell(Feed::check_tail);
+    assert_eq!((rig.requests[0].0, rig.feed.missing_since()), (2, None));
+    rig.serve(0, &messages[..4]);
+    assert_eq!((rig.feed.phase(), rig.blocks().len(), rig.clears), (FeedPhase::Live, 4, 0));
+    // With the replay endpoint gone, nothing is known to be lost.
+    rig.tell(Feed::check_tail);
+    rig.live(&message(4, &messages[4]));
+    assert!(rig.feed.missing_since().is_some());
+    for _ in 0..20 {
+        rig.tick(20_000);
+    }
+    assert_eq!((rig.feed.phase(), rig.blocks().len(), rig.clears), (FeedPhase::Live, 5, 0));
+    // A restart shows there too.
+    rig.tell(Feed::check_tail);
+    rig.serve(0, &run_of(1, 10..19));
+    assert_eq!((rig.blocks().len(), rig.feed.counters().restarts), (9, 1));
+}
+
+#[test]
+fn the_very_first_message_may_be_the_missed_one() {
+    let mut rig = live_after(&[]);
+    rig.tell(Feed::check_tail);
+    rig.serve(0, &run_of(0, 0..1));
+    assert_eq!((rig.blocks(), rig.feed.completeness()), (vec![0], Completeness::Complete));
 }
 
 #[test]

@@ -76,6 +76,7 @@ enum Op {
     ReplayFails,
     Time(u16),
     UnknownParent,
+    CheckTail,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -90,6 +91,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::ReplayFails),
         2 => (0..8000_u16).prop_map(Op::Time),
         1 => Just(Op::UnknownParent),
+        1 => Just(Op::CheckTail),
     ]
 }
 
@@ -155,6 +157,7 @@ impl World {
             }
             Op::Time(ms) => self.rig.tick((*ms).into()),
             Op::UnknownParent => self.rig.tell(Feed::unknown_parent),
+            Op::CheckTail => self.rig.tell(Feed::check_tail),
         }
     }
 
@@ -173,7 +176,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn it_ends_with_the_engines_cache(
         ops in proptest::collection::vec(op(), 1..60),
