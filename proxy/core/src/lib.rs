@@ -5,7 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod event;
+pub mod fallback;
 pub mod hash;
 pub mod ids;
+pub mod index;
+mod ledger;
 pub mod policy;
+pub mod request;
+pub mod snapshot;
+pub mod state;
 pub mod target;

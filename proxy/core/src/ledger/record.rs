@@ -1,0 +1,49 @@
+//! One booking.
+
+use crate::ids::{Millis, WorkerId};
+use crate::index::{NodeId, Slot};
+
+/// One whole prompt block of a booking.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BookedBlock {
+    pub(crate) node: NodeId,
+    /// Its tokens are part of this booking's prefill.
+    pub(crate) charged: bool,
+    /// It is pending for this booking.
+    pub(crate) pending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordPlace {
+    Target(Slot),
+    Worker(WorkerId),
+}
+
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) place: RecordPlace,
+    /// By depth. While `live` is false only those that are pending may be looked at.
+    pub(crate) blocks: Vec<BookedBlock>,
+    /// How many of `blocks` are pending.
+    pub(crate) pending: u32,
+    /// Prefill tokens booked for what is left to compute.
+    pub(crate) prefill_tokens: u64,
+    pub(crate) private_blocks: u64,
+    pub(crate) running: u32,
+    pub(crate) prefilled: bool,
+    /// False once it has ended and only its pending blocks are waited for.
+    pub(crate) live: bool,
+    pub(crate) streamed: bool,
+    pub(crate) booked_at: Millis,
+    /// Prefill tokens on the target when it was booked, its own included.
+    pub(crate) backlog: u64,
+    /// When something happens by time: while live the prefill counts as done, afterwards the grace is over.
+    pub(crate) due: Option<Millis>,
+}
+
+impl Record {
+    /// What it adds to the target's prefill tokens: at least 1 until it is prefilled.
+    pub(crate) fn booked_prefill(&self) -> u64 {
+        if self.live && !self.prefilled { self.prefill_tokens.max(1) } else { 0 }
+    }
+}

@@ -1,0 +1,193 @@
+//! Making a booking: load, and the pending blocks in the same step.
+
+use super::inner::Inner;
+use super::{Booking, Choice, Expected, Raced, RoutingState};
+use crate::event::Tier;
+use crate::ids::{Millis, TargetId, WorkerId};
+use crate::index::{RootKey, Slot};
+use crate::ledger::{BookedBlock, BookingId, Record, RecordPlace};
+use crate::request::{PlacementRequest, Private};
+use crate::snapshot::{Snapshot, Walk};
+use std::sync::Arc;
+
+/// What a booking came to.
+pub(super) struct Booked {
+    pub(super) id: BookingId,
+    pub(super) target: Option<TargetId>,
+    pub(super) expected: Expected,
+    pub(super) private: Private,
+}
+
+impl RoutingState {
+    /// Books a request where the decision put it.
+    ///
+    /// Conditional: if the target was booked (or restarted) since `snapshot` was made, nothing is booked and
+    /// [`Raced::Booked`] says so; the caller makes a new snapshot, decides once more, and then books with `force`. For a
+    /// worker the condition covers all its rows.
+    ///
+    /// On a row, the request's whole prompt blocks become active and, where the device tier does not hold them,
+    /// pending. On a worker only load is booked, as no rank is known: whole prompt, nothing shared.
+    pub fn book(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        choice: Choice,
+        request: &PlacementRequest<'_>,
+        force: bool,
+        now: Millis,
+    ) -> Result<Booking, Raced> {
+        self.see(now);
+        let mut inner = self.inner.write();
+        let booked = match choice {
+            Choice::Row(row) => {
+                let row = snapshot.rows().get(row as usize).ok_or(Raced::Gone)?;
+                let slot = inner.slot(row.target).ok_or(Raced::Gone)?;
+                let epoch = inner.ledger(slot).ok_or(Raced::Gone)?.epoch;
+                if epoch != row.epoch && !force {
+                    return Err(Raced::Booked);
+                }
+                inner.book_target(slot, request, now)
+            }
+            Choice::Worker(worker) => {
+                let mut rows = snapshot.rows().iter().filter(|row| row.worker == worker).peekable();
+                rows.peek().ok_or(Raced::Gone)?;
+                let raced = rows.any(|row| {
+                    inner.slot(row.target).and_then(|slot| inner.ledger(slot)).map(|ledger| ledger.epoch)
+                        != Some(row.epoch)
+                });
+                if raced && !force {
+                    return Err(Raced::Booked);
+                }
+                inner.book_worker(worker, request, now)
+            }
+        };
+        drop(inner);
+        booked.map(|booked| Booking::new(self, booked)).ok_or(Raced::Gone)
+    }
+}
+
+impl Inner {
+    fn book_target(&mut self, slot: Slot, request: &PlacementRequest<'_>, now: Millis) -> Option<Booked> {
+        let id = BookingId(self.next_booking);
+        let (_, ledger) = self.ledgers.get_mut(slot as usize)?.as_mut()?;
+        self.next_booking += 1;
+        let block_size = ledger.block_size;
+        let chain = request.chain(block_size);
+        let zeroed = ledger.confirmations.weight_zeroed;
+        let mut walk = Walk::new(zeroed);
+        let mut blocks = Vec::with_capacity(chain.len());
+        let mut pending = 0;
+        let mut charged_tokens = 0;
+        let mut parent = request
+            .prompt
+            .filter(|_| !chain.is_empty())
+            .map(|prompt| self.index.root_or_insert(RootKey { namespace: prompt.namespace, block_size }));
+        for (depth, content) in (1..).zip(chain) {
+            let Some(above) = parent else { break };
+            let node = self.index.child_or_insert(above, *content);
+            let held = self.index.held_by(node, slot);
+            let is_pending = !held.is_some_and(|held| held.on(Tier::Device));
+            let is_held = held.map(|held| held.fastest()).is_some_and(|tier| walk.hold(depth, tier));
+            let is_owned = self.index.claim(node, slot).is_some_and(|claim| !claim.pending.is_empty());
+            let is_reached = is_held || (is_owned && walk.wait(depth));
+            let charged = !is_reached && (zeroed || !is_owned);
+            charged_tokens += u64::from(charged) * u64::from(block_size.0);
+            pending += u32::from(is_pending);
+            blocks.push(BookedBlock { node, charged, pending: is_pending });
+            self.index.with_claim(node, slot, |claim| {
+                claim.live += 1;
+                ledger.shared_blocks += u32::from(claim.live == 1);
+                if is_pending {
+                    claim.pending.push(id);
+                    ledger.pending_blocks += u32::from(claim.pending.len() == 1);
+                }
+            });
+            parent = Some(node);
+        }
+        let private = request.private(chain.len(), block_size);
+        let mut record = Record {
+            place: RecordPlace::Target(slot),
+            blocks,
+            pending,
+            prefill_tokens: charged_tokens + private.tokens(),
+            private_blocks: private.blocks(0),
+            running: request.running(),
+            prefilled: false,
+            live: true,
+            streamed: request.streamed,
+            booked_at: now,
+            backlog: 0,
+            due: None,
+        };
+        ledger.epoch += 1;
+        ledger.prefill_tokens += record.booked_prefill();
+        ledger.private_blocks += record.private_blocks;
+        ledger.running += record.running;
+        record.backlog = ledger.prefill_tokens;
+        if !request.streamed
+            && let Some(at) = ledger.rate.due(record.backlog, now)
+        {
+            record.due = Some(at);
+            self.due.insert((at, id));
+        }
+        let overlap = walk.overlap;
+        let expected = Expected {
+            block_size,
+            prompt_tokens: request.prompt_tokens(),
+            device_blocks: overlap.device,
+            host_blocks: overlap.host,
+            disk_blocks: overlap.disk,
+            pending_blocks: overlap.pending,
+            prefill_tokens: record.booked_prefill(),
+        };
+        let target = Some(ledger.id);
+        self.bookings.insert(id, record);
+        Some(Booked { id, target, expected, private })
+    }
+
+    fn book_worker(
+        &mut self,
+        worker: WorkerId,
+        request: &PlacementRequest<'_>,
+        now: Millis,
+    ) -> Option<Booked> {
+        let slots: Vec<Slot> = self.topology.of_worker(worker).map(|(_, slot)| slot).collect();
+        if slots.is_empty() {
+            return None;
+        }
+        for slot in slots {
+            if let Some(ledger) = self.ledger_mut(slot) {
+                ledger.epoch += 1;
+            }
+        }
+        let id = BookingId(self.next_booking);
+        self.next_booking += 1;
+        let block_size = self.pool_block_size;
+        let private = request.private(0, block_size);
+        let record = Record {
+            place: RecordPlace::Worker(worker),
+            blocks: Vec::new(),
+            pending: 0,
+            prefill_tokens: private.tokens(),
+            private_blocks: private.blocks(0),
+            running: request.running(),
+            prefilled: false,
+            live: true,
+            streamed: request.streamed,
+            booked_at: now,
+            backlog: 0,
+            due: None,
+        };
+        let ledger = self.workers.entry(worker).or_default();
+        ledger.prefill_tokens += record.booked_prefill();
+        ledger.blocks += record.private_blocks;
+        ledger.running += record.running;
+        let expected = Expected {
+            block_size,
+            prompt_tokens: request.prompt_tokens(),
+            prefill_tokens: record.booked_prefill(),
+            ..Expected::default()
+        };
+        self.bookings.insert(id, record);
+        Some(Booked { id, target: None, expected, private })
+    }
+}

@@ -1,0 +1,32 @@
+//! Bounds and times of the routing state.
+
+/// Bounds and times of one pool's routing state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// The most blocks in the index: names (target, cache group, tier, engine hash) as well as distinct blocks. Beyond
+    /// it the coldest are forgotten. Blocks of live bookings alone do not count as forgettable.
+    pub index_blocks_max: usize,
+    /// The shortest time that pending blocks outlive a request that reached its first output.
+    pub pending_grace_ms_min: u64,
+    /// The longest; also what holds before the first [`note_event_lag`](super::RoutingState::note_event_lag).
+    pub pending_grace_ms_max: u64,
+    /// More unconfirmed pending blocks than this share, and pending blocks count for nothing on that target.
+    pub unconfirmed_permille_max: u32,
+    /// After how many pending blocks the share is judged, each time anew.
+    pub unconfirmed_sample: u32,
+    /// Whether output tokens add to active blocks. Off, as in Dynamo.
+    pub track_output_blocks: bool,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            index_blocks_max: 16 << 20,
+            pending_grace_ms_min: 100,
+            pending_grace_ms_max: 2000,
+            unconfirmed_permille_max: 200,
+            unconfirmed_sample: 1000,
+            track_output_blocks: false,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What is behind the lock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{StateConfig, Topology};
+use crate::event::CacheEvent;
+use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
+use crate::index::{Applied, Index, NodeId, Slot};
+use crate::ledger::{BookingId, Record, RecordPlace, TargetLedger, WorkerLedger};
+use crate::target::{Target, TargetSpec};
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: StateConfig,
+    pub(super) pool_block_size: BlockSize,
+    pub(super) topology: Arc<Topology>,
+    pub(super) index: Index,
+    /// By slot.
+    pub(super) ledgers: Vec<Option<(Arc<Target>, TargetLedger)>>,
+    slots: FxHashMap<TargetId, Slot>,
+    next_target: u32,
+    pub(super) bookings: FxHashMap<BookingId, Record>,
+    pub(super) next_booking: u64,
+    pub(super) workers: FxHashMap<WorkerId, WorkerLedger>,
+    /// When something is to happen to a booking: a grace ends, or a prefill that nothing else tells the end of.
+    pub(super) due: BTreeSet<(Millis, BookingId)>,
+    arrived: Vec<NodeId>,
+}
+
+impl Inner {
+    pub(super) fn new(config: &StateConfig, pool_block_size: BlockSize) -> Self {
+        Self {
+            config: config.clone(),
+            pool_block_size,
+            topology: Arc::default(),
+            index: Index::new(config.index_blocks_max),
+            ledgers: Vec::new(),
+            slots: FxHashMap::default(),
+            next_target: 0,
+            bookings: FxHashMap::default(),
+            next_booking: 0,
+            workers: FxHashMap::default(),
+            due: BTreeSet::new(),
+            arrived: Vec::new(),
+        }
+    }
+
+    pub(super) fn slot(&self, id: TargetId) -> Option<Slot> {
+        self.slots.get(&id).copied()
+    }
+
+    pub(super) fn ledger(&self, slot: Slot) -> Option<&TargetLedger> {
+        self.ledgers.get(slot as usize).and_then(Option::as_ref).map(|(_, ledger)| ledger)
+    }
+
+    pub(super) fn ledger_mut(&mut self, slot: Slot) -> Option<&mut TargetLedger> {
+        self.ledgers.get_mut(slot as usize).and_then(Option::as_mut).map(|(_, ledger)| ledger)
+    }
+
+    pub(super) fn worker_of(&self, slot: Slot) -> Option<WorkerId> {
+        self.ledgers.get(slot as usize).and_then(Option::as_ref).map(|(target, _)| target.spec.worker)
+    }
+
+    pub(super) fn add_target(&mut self, spec: TargetSpec) -> Arc<Target> {
+        let id = TargetId(self.next_target);
+        self.next_target += 1;
+        let block_size = spec.block_size;
+        let target = Arc::new(Target::new(id, spec));
+        let free = self.ledgers.iter().position(Option::is_none);
+        let position = free.unwrap_or(self.ledgers.len());
+        if position == self.ledgers.len() {
+            self.ledgers.push(None);
+        }
+        self.ledgers[position] = Some((Arc::clone(&target), TargetLedger::new(id, block_size, 0)));
+        self.index.add_cache(position as Slot, block_size);
+        self.slots.insert(id, position as Slot);
+        self.publish();
+        target
+    }
+
+    pub(super) fn remove_target(&mut self, id: TargetId) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        let worker = self.worker_of(slot);
+        self.void(RecordPlace::Target(slot));
+        self.index.remove_cache(slot);
+        self.ledgers[slot as usize] = None;
+        self.publish();
+        if let Some(worker) = worker
+            && self.topology.of_worker(worker).next().is_none()
+        {
+            self.void(RecordPlace::Worker(worker));
+        }
+    }
+
+    pub(super) fn restart_target(&mut self, id: TargetId) {
+        let Some(slot) = self.slot(id) else { return };
+        self.void(RecordPlace::Target(slot));
+        if let Some(worker) = self.worker_of(slot) {
+            self.void(RecordPlace::Worker(worker));
+        }
+        self.index.clear_cache(slot);
+        if let Some(ledger) = self.ledger_mut(slot) {
+            // A snapshot from before the restart must not book unseen.
+            *ledger = TargetLedger::new(id, ledger.block_size, ledger.epoch + 1);
+        }
+    }
+
+    fn publish(&mut self) {
+        let members = (0..)
+            .zip(&self.ledgers)
+            .filter_map(|(slot, entry)| entry.as_ref().map(|(target, _)| (Arc::clone(target), slot)));
+        self.topology = Arc::new(Topology::new(members.collect()));
+    }
+
+    pub(super) fn apply(&mut self, id: TargetId, event: &CacheEvent) -> Applied {
+        let Some(slot) = self.slot(id) else {
+            return Applied { unknown_target: true, ..Applied::default() };
+        };
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.clear();
+        let mut applied = self.index.apply(slot, event, &mut arrived);
+        for node in &arrived {
+            applied.confirmed += u32::from(self.confirm(slot, *node));
+        }
+        arrived.shrink_to(1024);
+        self.arrived = arrived;
+        if matches!(event, CacheEvent::Cleared) {
+            self.drop_pending(slot);
+        }
+        applied.evicted = self.index.evict();
+        applied
+    }
+
+    pub(super) fn clear_cache(&mut self, id: TargetId) {
+        if let Some(slot) = self.slot(id) {
+            self.index.clear_cache(slot);
+        }
+    }
+
+    pub(super) fn note_event_lag(&mut self, id: TargetId, lag_ms: u32) {
+        if let Some(ledger) = self.slot(id).and_then(|slot| self.ledger_mut(slot)) {
+            ledger.lag.note(lag_ms);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Filling a snapshot.
+
+use std::sync::Arc;
+
+use super::RoutingState;
+use super::inner::Inner;
+use super::topology::Place;
+use crate::ids::Millis;
+use crate::index::RootKey;
+use crate::policy::Column;
+use crate::request::PlacementRequest;
+use crate::snapshot::{Figures, Overlap, Row, RowLoad, Snapshot, Walk, blocks_up, clamp};
+use crate::target::Target;
+
+impl RoutingState {
+    /// Fills `out` with the targets that `filter` lets through, sorted by (worker, rank), and the columns asked for.
+    ///
+    /// Block figures are in the pool's blocks; a target with another size is converted by tokens, overlap and capacity
+    /// rounded down, load up. `free-blocks` is capacity less active blocks (what is cached and not active can be
+    /// evicted), and unknown where the capacity is. The `filter` runs before anything is locked. Nothing is allocated
+    /// once `out` has seen a snapshot of the same size.
+    pub fn snapshot(
+        &self,
+        request: &PlacementRequest<'_>,
+        columns: &[Column],
+        filter: &mut dyn FnMut(&Target) -> bool,
+        now: Millis,
+        out: &mut Snapshot,
+    ) {
+        self.see(now);
+        {
+            let topology = self.topology.read();
+            if !Arc::ptr_eq(&topology, &out.topology) {
+                out.topology = Arc::clone(&topology);
+            }
+        }
+        out.rows.clear();
+        for (position, (target, _)) in (0..).zip(out.topology.members()) {
+            if filter(target) {
+                out.rows.push(Row::new(target, position));
+            }
+        }
+        out.columns.clear();
+        out.columns.extend_from_slice(columns);
+        self.inner.read().show(request, now, out);
+    }
+}
+
+impl Row {
+    fn new(target: &Target, position: u32) -> Self {
+        Self {
+            target: target.id,
+            worker: target.spec.worker,
+            rank: target.spec.rank,
+            group: target.spec.group,
+            block_size: target.spec.block_size,
+            epoch: 0,
+            overlap: Overlap::default(),
+            load: RowLoad::default(),
+            position,
+        }
+    }
+}
+
+impl Inner {
+    fn show(&self, request: &PlacementRequest<'_>, now: Millis, out: &mut Snapshot) {
+        let Snapshot { topology, rows, columns, packed, scratch } = out;
+        // A target may have gone since the filter saw it, and its slot may be another's by now.
+        rows.retain(|row| {
+            let slot = topology.place(row.position as usize).slot;
+            self.ledger(slot).is_some_and(|ledger| ledger.id == row.target)
+        });
+        scratch.reset(self.ledgers.len());
+        for row in rows.iter() {
+            let slot = topology.place(row.position as usize).slot;
+            let zeroed = self.ledger(slot).is_some_and(|ledger| ledger.confirmations.weight_zeroed);
+            scratch.add(slot, Walk::new(zeroed));
+        }
+        if let Some(prompt) = request.prompt {
+            for (block_size, _) in &prompt.blocks {
+                let root = RootKey { namespace: prompt.namespace, block_size: *block_size };
+                scratch.descend(&self.index, root, prompt.chain(*block_size));
+            }
+        }
+        let peaks_wanted =
+            columns.iter().any(|column| matches!(column, Column::GroupPeakPrefill | Column::GroupPeakActive));
+        if peaks_wanted {
+            self.fill_peaks(scratch.peaks(self.topology.groups()));
+        }
+        packed.clear();
+        packed.resize(columns.len() * rows.len(), 0);
+        let count = rows.len();
+        for (at, row) in rows.iter_mut().enumerate() {
+            let place = topology.place(row.position as usize);
+            let target = &topology.targets()[row.position as usize];
+            let walk = scratch.walk(at);
+            row.epoch = self.ledger(place.slot).map_or(0, |ledger| ledger.epoch);
+            row.overlap = walk.overlap;
+            row.load = self.row_load(target, place);
+            let pool = self.pool_block_size;
+            let size = row.block_size;
+            let chain = request.chain(size).len();
+            let new = chain as u64 - u64::from(walk.active) + request.private(chain, size).blocks(0);
+            let cached = u64::from(self.index.cached_blocks(place.slot));
+            let figures = Figures {
+                target,
+                overlap: walk.overlap.in_blocks_of(size, pool),
+                cached_blocks: clamp(blocks_up(cached, size, pool)),
+                new_blocks: clamp(blocks_up(new, size, pool)),
+                load: row.load,
+                peak: if peaks_wanted {
+                    scratch.peak(self.topology.group(target.spec.group))
+                } else {
+                    (0, 0)
+                },
+                pool_block_size: pool,
+                now,
+            };
+            for (c, column) in columns.iter().enumerate() {
+                packed[c * count + at] = figures.column(*column);
+            }
+        }
+    }
+
+    /// What is booked on a target, its share of its worker's bookings included.
+    fn row_load(&self, target: &Target, place: Place) -> RowLoad {
+        let weight = target.health.weight_permille();
+        let Some(ledger) = self.ledger(place.slot) else { return RowLoad { weight, ..RowLoad::default() } };
+        let worker =
+            self.workers.get(&target.spec.worker).map(|worker| worker.share(place.ranks)).unwrap_or_default();
+        let active = blocks_up(ledger.active_blocks(), ledger.block_size, self.pool_block_size);
+        RowLoad {
+            prefill_tokens: clamp(ledger.prefill_tokens + worker.prefill_tokens),
+            active_blocks: clamp(active + worker.blocks),
+            running: ledger.running.saturating_add(worker.running),
+            weight,
+        }
+    }
+
+    /// The busiest of each group, pickable or not.
+    fn fill_peaks(&self, peaks: &mut [(u32, u32)]) {
+        for (target, place) in self.topology.members() {
+            let load = self.row_load(target, place);
+            let (prefill, active) = &mut peaks[place.group];
+            *prefill = load.prefill_tokens.max(*prefill);
+            *active = load.active_blocks.max(*active);
+        }
+    }
+}
