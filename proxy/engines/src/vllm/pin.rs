@@ -46,7 +46,7 @@ pub fn is_client_rank_header(name: &str) -> bool {
                 a == b
             })
     };
-    CLIENT_RANK_HEADERS.iter().any(|known| same(&known))
+    CLIENT_RANK_HEADERS.iter().any(same)
 }
 
 /// The `cached_tokens` that vLLM should report: `min(overlap * B, floor((prompt_tokens - 1) / B) * B)`.

@@ -1,13 +1,9 @@
 use super::*;
-
-fn page(name: &str) -> Vec<u8> {
-    let path = format!("{}/../../tests/data/vllm-0.32/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(path).unwrap()
-}
+use crate::testing::recording;
 
 #[test]
 fn the_recorded_load_is_told_per_rank() {
-    let reports = reports(&page("metrics_under_load.txt"));
+    let reports = reports(&recording("metrics_under_load.txt"));
     assert_eq!(reports.len(), 2);
     assert_eq!(reports[&0], EngineReport { running: 8, waiting: 3, kv_permille: 891 });
     assert_eq!(reports[&1], EngineReport { running: 3, waiting: 0, kv_permille: 344 });
@@ -15,7 +11,7 @@ fn the_recorded_load_is_told_per_rank() {
 
 #[test]
 fn an_idle_server_is_idle() {
-    for report in reports(&page("metrics_idle.txt")).values() {
+    for report in reports(&recording("metrics_idle.txt")).values() {
         assert_eq!((report.running, report.waiting), (0, 0));
     }
 }
