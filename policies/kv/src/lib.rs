@@ -1,1 +1,74 @@
-//! placeholder
+//! kv: send a request where most of its prompt is cached, unless that rank is too busy for it to pay.
+//!
+//! Preset `dynamo` is NVIDIA Dynamo's default cost and nothing more; preset `rankwise` (the default) builds on it for
+//! ranks that step together. Both are a cost per row, and the least one wins.
+
+use rankwise_policy::prelude::*;
+
+mod choose;
+mod cost;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use settings::Weights;
+pub use settings::{Preset, Settings};
+
+/// The policy.
+#[derive(Clone, Debug)]
+pub struct Kv {
+    weights: Weights,
+    /// Tokens per block.
+    block_size: f64,
+}
+
+impl Policy for Kv {
+    type Settings = Settings;
+
+    fn configure(pool: &Pool, settings: Settings) -> Result<Self, String> {
+        Ok(Self { weights: settings.weights()?, block_size: pool.block_size.max(1).into() })
+    }
+
+    fn needs(&self) -> Needs {
+        let weights = &self.weights;
+        let mut columns =
+            vec![Column::DeviceOverlap, Column::ActiveBlocks, Column::NewBlocks, Column::PrefillTokens];
+        let rankwise = weights.preset == Preset::Rankwise;
+        let optional = [
+            (weights.host_cache_hit_weight > 0.0, Column::HostOverlap),
+            (weights.disk_cache_hit_weight > 0.0, Column::DiskOverlap),
+            (weights.pending_hit_weight > 0.0, Column::PendingOverlap),
+            (weights.group_prefill_weight > 0.0, Column::GroupPeakPrefill),
+            (weights.group_kv_weight > 0.0, Column::GroupPeakActive),
+            (rankwise || weights.decode_active_request_weight > 0.0, Column::Running),
+            (rankwise, Column::Weight),
+            (rankwise, Column::Condition),
+            (rankwise, Column::FreeBlocks),
+            (rankwise, Column::CapacityBlocks),
+            (rankwise, Column::CachedBlocks),
+        ];
+        columns.extend(optional.into_iter().filter(|(needed, _)| *needed).map(|(_, column)| column));
+        Needs::columns(&columns).prompt()
+    }
+
+    fn pick(&self, request: &Request, ranks: &Ranks) -> Result<Decision, String> {
+        let scored = match self.weights.preset {
+            Preset::Rankwise => self.rankwise_costs(request, ranks),
+            Preset::Dynamo => self.dynamo_costs(request, ranks),
+        };
+        let mut draw = Draw::new(request.seed);
+        let row = match self.weights {
+            Weights { temperature, .. } if temperature > 0.0 => {
+                softmax(&scored.costs, temperature, draw.unit())
+            }
+            Weights { preset: Preset::Dynamo, .. } => choose::least(&scored.costs, &mut draw),
+            Weights { preset: Preset::Rankwise, .. } => {
+                choose::least_within(self.block_size, &scored, ranks, &mut draw)
+            }
+        };
+        // No row has room for the request: one that does not fit can stall a whole group.
+        Ok(row.map_or(Decision::Wait(self.weights.wait_ms), Decision::Rank))
+    }
+}
+
+export_policy!(Kv);

@@ -35,7 +35,10 @@ impl Positions {
 
 impl Ranks {
     /// The table over a packed matrix: `columns[c * rows + row]`. Fails if it is empty or ragged.
-    #[cfg_attr(not(any(target_arch = "wasm32", test)), expect(dead_code, reason = "natively, tests build tables"))]
+    #[cfg_attr(
+        not(any(target_arch = "wasm32", test)),
+        expect(dead_code, reason = "natively, tests build tables")
+    )]
     pub(crate) fn new(rows: u32, columns: Vec<u32>, positions: Positions) -> Result<Self, String> {
         if rows == 0 {
             return Err("the table has no rows".to_owned());
