@@ -1,1 +1,28 @@
-//! placeholder
+//! Request bodies to what a routing decision needs of them: the routing fields, the prompt's token ids exactly as the engine will
+//! have them, and the hashes of its KV blocks. And the other way: fields added to a body without copying it.
+//!
+//! No IO after a tokenizer is loaded, and nothing a client sends makes it panic.
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod body;
+mod chat;
+mod completion;
+mod encoder;
+mod error;
+mod files;
+mod prompt;
+mod routing;
+pub mod splice;
+mod template;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;
+
+pub use api::Api;
+pub use completion::given_token_ids;
+pub use encoder::{EncoderChoice, EncoderKind, EncoderPreference};
+pub use error::{BodyError, LoadError};
+pub use files::TokenizerFiles;
+pub use prompt::{PromptEncoder, PromptHashes, PromptIds, block_hashes};
+pub use routing::{RoutingFields, SessionKeys, routing_fields};

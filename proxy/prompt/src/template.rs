@@ -1,0 +1,170 @@
+//! Chat templates, rendered as transformers renders them with Python's jinja2.
+
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use crate::chat::{CUT, Request};
+use crate::error::{BodyError, LoadError};
+use crate::files::Config;
+
+mod content_format;
+mod generation;
+mod python_json;
+mod python_text;
+mod python_values;
+
+pub(crate) use content_format::ContentFormat;
+
+/// The template that transformers prefers for a request with tools.
+const WITH_TOOLS: &str = "tool_use";
+const DEFAULT: &str = "default";
+
+pub(crate) struct Template {
+    environment: Environment<'static>,
+    default: Option<ContentFormat>,
+    with_tools: Option<ContentFormat>,
+    special_tokens: Vec<(String, Value)>,
+}
+
+/// A rendered prompt.
+pub(crate) struct Rendered {
+    pub(crate) text: String,
+    /// Only its beginning is known.
+    pub(crate) truncated: bool,
+}
+
+impl Template {
+    pub(crate) fn new(config: Config) -> Result<Self, LoadError> {
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        python_values::install(&mut environment);
+        python_json::install(&mut environment);
+        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_function("strftime_now", strftime_now);
+
+        let mut default = None;
+        let mut with_tools = None;
+        for (name, source) in config.templates {
+            let format = match name.as_str() {
+                DEFAULT => &mut default,
+                WITH_TOOLS => &mut with_tools,
+                _ => continue,
+            };
+            *format = Some(ContentFormat::detect(&source));
+            environment
+                .add_template_owned(name, generation::strip(&source))
+                .map_err(|error| LoadError::Template(format!("{error:#}")))?;
+        }
+        let special_tokens = config
+            .special_tokens
+            .into_iter()
+            .map(|(name, value)| (name, Value::from_serialize(value)))
+            .collect();
+        Ok(Self { environment, default, with_tools, special_tokens })
+    }
+
+    /// The form in which the template for such a request wants contents.
+    pub(crate) fn content_format(&self, tools: bool) -> ContentFormat {
+        self.with_tools.filter(|_| tools).or(self.default).unwrap_or(ContentFormat::Text)
+    }
+
+    pub(crate) fn render(&self, request: &Request) -> Result<Rendered, BodyError> {
+        let name = if request.tools.is_some() && self.with_tools.is_some() { WITH_TOOLS } else { DEFAULT };
+        let template =
+            self.environment.get_template(name).map_err(|_| refused("the tokenizer has no chat template"))?;
+        if request.continue_final_message && request.add_generation_prompt {
+            return Err(refused("continue_final_message and add_generation_prompt exclude each other"));
+        }
+        // What follows a cut is not used, so there is nothing to continue.
+        let continued = request.continue_final_message && !request.cut;
+        let (messages, last_text);
+        let shown = if continued {
+            (messages, last_text) = with_tag(&request.messages)?;
+            &messages
+        } else {
+            last_text = String::new();
+            &request.messages
+        };
+        // Later names win, as in transformers: its own arguments cannot be overridden.
+        let context: Value = self
+            .special_tokens
+            .iter()
+            .cloned()
+            .chain(request.kwargs.iter().map(|(name, value)| (name.clone(), Value::from_serialize(value))))
+            .chain([
+                ("messages".to_owned(), Value::from_serialize(shown)),
+                // None, not undefined: transformers always passes them.
+                ("tools".to_owned(), Value::from_serialize(&request.tools)),
+                ("documents".to_owned(), Value::from_serialize(&request.documents)),
+                ("add_generation_prompt".to_owned(), request.add_generation_prompt.into()),
+            ])
+            .collect();
+        let mut text = template.render(context).map_err(|error| refused(&message(&error)))?;
+        if request.cut {
+            let known = text.find(CUT).unwrap_or(0);
+            text.truncate(known);
+        } else if continued {
+            text = cut_at_tag(text, &last_text)?;
+        }
+        Ok(Rendered { text, truncated: request.cut })
+    }
+}
+
+/// What transformers puts after the final message to find its end in the rendered text.
+const TAG: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
+
+/// `messages` with [`TAG`] at the end of the last text, and that text.
+fn with_tag(messages: &[serde_json::Value]) -> Result<(Vec<serde_json::Value>, String), BodyError> {
+    let mut messages = messages.to_vec();
+    let content = messages.last_mut().and_then(|last| last.get_mut("content"));
+    let text = match content {
+        Some(text @ serde_json::Value::String(_)) => Some(text),
+        Some(serde_json::Value::Array(parts)) => parts.iter_mut().rev().find_map(|part| part.get_mut("text")),
+        _ => None,
+    };
+    let Some(serde_json::Value::String(text)) = text else {
+        return Err(refused("continue_final_message is set but the final message has no text"));
+    };
+    let last = text.clone();
+    text.push_str(TAG);
+    Ok((messages, last))
+}
+
+/// The rendered text up to [`TAG`]; without trailing space if the template trims messages.
+fn cut_at_tag(mut text: String, last: &str) -> Result<String, BodyError> {
+    let tag = TAG.trim_end();
+    let at = text.rfind(tag).filter(|_| text.contains(python_text::strip(last)));
+    let Some(at) = at else {
+        return Err(refused(
+            "continue_final_message is set but the final message is not in the rendered chat",
+        ));
+    };
+    let preserved = text[at..].starts_with(TAG);
+    text.truncate(at);
+    if !preserved {
+        text.truncate(python_text::rstrip(&text).len());
+    }
+    Ok(text)
+}
+
+fn strftime_now(format: String) -> Result<String, Error> {
+    jiff::fmt::strtime::format(format.as_bytes(), &jiff::Zoned::now())
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
+}
+
+fn refused(message: &str) -> BodyError {
+    BodyError::Template { message: message.to_owned() }
+}
+
+/// The template's own words if it raised an exception, else the engine's.
+fn message(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => detail.to_owned(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
