@@ -1,1 +1,6 @@
-
+mod fleet;
+mod ledger;
+mod model;
+mod pending;
+mod race;
+mod traps;
