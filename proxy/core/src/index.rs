@@ -165,6 +165,3 @@ impl Index {
         self.arena[node].depth
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -111,6 +111,3 @@ impl PrefillRate {
         Some(Millis(now.0.saturating_add(tokens.saturating_mul(each).div_ceil(1000))))
     }
 }
-
-#[cfg(test)]
-mod tests;

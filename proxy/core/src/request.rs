@@ -50,7 +50,8 @@ pub struct PlacementRequest<'a> {
     pub further_prompt_tokens: u32,
     /// Sequences that will run: `n` times the number of prompts; 0 counts as 1.
     pub sequences: u32,
-    /// The most output tokens of one sequence, if limited: what [`add_output_tokens`](crate::state::Booking) may book.
+    /// The most output tokens of one sequence, if limited: bounds what
+    /// [`add_output_tokens`](crate::state::Booking::add_output_tokens) books.
     pub max_output_tokens: Option<u32>,
     /// Whether the answer is streamed. If not, no first output will be seen before the end, so the prefill counts as
     /// done when the target's events store the last whole prompt block or by the target's measured prefill rate.

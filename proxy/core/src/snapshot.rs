@@ -127,6 +127,3 @@ impl Snapshot {
         self.rows.iter().position(|row| row.target == target).map(|at| at as u32)
     }
 }
-
-#[cfg(test)]
-mod tests;

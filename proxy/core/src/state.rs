@@ -105,8 +105,8 @@ impl RoutingState {
 
     // Cache: the feeds, one writer per target.
 
-    /// Applies one event of a target, and confirms the pending blocks that it stored. An empty index after
-    /// [`CacheEvent::Cleared`] also ends what was pending there.
+    /// Applies one event of a target, and confirms the pending blocks that it stored. [`CacheEvent::Cleared`] also ends
+    /// what was pending there.
     pub fn apply(&self, target: TargetId, event: &CacheEvent, now: Millis) -> Applied {
         self.see(now);
         self.inner.write().apply(target, event)

@@ -44,7 +44,8 @@ impl Index {
         while let Some(node) = next.filter(|_| self.is_over(goal)) {
             let at = &self.arena[node];
             let Place::Child { parent, .. } = at.place else { return };
-            if at.children > 0 || !at.claims.is_empty() || at.take_touch() {
+            // Inner blocks lose their second chance too: once their tail is gone they are as cold as it was.
+            if at.take_touch() || at.children > 0 || !at.claims.is_empty() {
                 return;
             }
             // The parent outlives the node only if somebody else needs it, so whether it does is looked up again.

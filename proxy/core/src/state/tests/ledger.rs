@@ -157,3 +157,15 @@ fn the_ledger_returns_to_zero_in_any_order() {
         assert_eq!(fleet.state.index_stats().blocks, 0);
     }
 }
+
+#[test]
+fn the_fallback_does_not_herd_on_an_idle_pool() {
+    let fleet = Fleet::new(2, StateConfig::default());
+    let prompt = prompt(&[1], 0);
+    let busy = fleet.book(2, &prompt, 0);
+    let snapshot = fleet.snapshot(&request(&prompt));
+    let picks: Vec<_> =
+        (0..6).filter_map(|sequence| crate::fallback::least_loaded(&snapshot, sequence)).collect();
+    assert_eq!(picks, [0, 1, 3, 0, 1, 3]);
+    drop(busy);
+}

@@ -143,11 +143,12 @@ impl World {
         assert_eq!(applied.unknown_parent, above.is_none());
         let Some(above) = &mut above else { return };
         let mut arrived = Vec::new();
-        for at in from..blocks.len() {
-            above.1.push(blocks[at]);
+        for (at, content) in blocks.iter().enumerate().skip(from) {
+            above.1.push(*content);
             let was_there =
                 self.names[target].iter().any(|(name, (known, _))| name.1 == tier && known == above);
-            let slot = self.names[target].entry((group, tier, engine(at + 1))).or_insert((above.clone(), 0));
+            let slot =
+                self.names[target].entry((group, tier, engine(at + 1))).or_insert_with(|| (above.clone(), 0));
             if slot.0 != *above {
                 *slot = (above.clone(), 0);
             }
@@ -311,9 +312,9 @@ impl World {
         let request = PlacementRequest { prompt: Some(&prompt), ..PlacementRequest::default() };
         let mut snapshot = Snapshot::new();
         self.state.snapshot(&request, &Column::ALL, &mut |_| true, Millis(self.now), &mut snapshot);
-        for target in 0..SIZES.len() {
+        for (target, size) in SIZES.into_iter().enumerate() {
             let id = self.ids[target];
-            let size = u64::from(SIZES[target]);
+            let size = u64::from(size);
             assert_eq!(snapshot.rows()[target].overlap, self.overlap(target, path), "target {target}");
             let mut dump: Vec<_> = self.state.dump(id, usize::MAX).into_iter().collect();
             dump.sort_unstable();

@@ -1,6 +1,6 @@
 //! The cases that index designs get wrong.
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, prompt};
 use crate::event::Tier::{Device, Disk, Host};
 use crate::hash::EngineHash;
 use crate::snapshot::Overlap;
@@ -132,4 +132,19 @@ fn memory_returns_to_its_baseline() {
     }
     fleet.state.clear_cache(fleet.ids[3]);
     assert_eq!(fleet.state.index_stats(), baseline);
+}
+
+#[test]
+fn the_cap_leaves_what_live_bookings_contain() {
+    let fleet = Fleet::new(1, StateConfig { index_blocks_max: 10, ..StateConfig::default() });
+    let blocks: Vec<u64> = (0..50).collect();
+    let booking = fleet.book(0, &prompt(&blocks, 0), 0);
+    let stored: Vec<_> = blocks.iter().map(|block| (block + 100, *block)).collect();
+    assert_eq!(fleet.store(0, None, &stored, Device).confirmed, 50);
+    assert_eq!(fleet.device(0, &blocks), 50);
+    drop(booking);
+    assert!(fleet.store(0, None, &[(7, 777)], Device).evicted > 0);
+    let stats = fleet.state.index_stats();
+    assert!(stats.names <= 10 && stats.blocks <= 10, "{stats:?}");
+    fleet.assert_idle();
 }
