@@ -58,7 +58,7 @@ pub fn append_all(body: &Bytes, fields: &[(&str, &str)]) -> Result<Spliced, NotA
     if end <= start || body[start] != b'{' || body[end] != b'}' {
         return Err(NotAnObject);
     }
-    let empty = body[start + 1..end].iter().all(|byte| is_space(byte));
+    let empty = body[start + 1..end].iter().all(is_space);
     let length: usize = fields.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
     let mut tail = BytesMut::with_capacity(length + 1);
     for (position, (key, value)) in fields.iter().enumerate() {
