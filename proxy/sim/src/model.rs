@@ -1,0 +1,10 @@
+//! The simulated engines, without clock, sockets or randomness.
+
+pub mod chain;
+pub mod core;
+pub mod group;
+pub mod pool;
+pub mod sequence;
+pub mod time;
+
+mod free_list;

@@ -1,0 +1,151 @@
+use std::path::PathBuf;
+
+use crate::error::SimError;
+use crate::model::time::Timing;
+
+/// How KV events are laid out in msgpack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventLayout {
+    /// Maps with a `type`, as vLLM 0.24 and later send.
+    #[default]
+    Maps,
+    /// Positional arrays, as vLLM up to 0.20 sent.
+    Arrays,
+}
+
+/// A fleet to simulate.
+///
+/// # Defaults
+/// 2 workers of 4 lockstep ranks, 2,049 blocks of 16 tokens per rank, 64 running requests and 2,048 batched tokens per
+/// rank, model `sim`, speed 1, seed 0, a free port for everything.
+#[derive(Clone, Debug)]
+pub struct FleetSpec {
+    /// Workers: HTTP endpoints.
+    pub workers: usize,
+    /// dp ranks per worker.
+    pub ranks: usize,
+    /// KV blocks per rank. One of them is the engine's null block and holds nothing.
+    pub blocks_per_rank: u32,
+    /// Tokens per block.
+    pub block_size: u32,
+    /// Whether ranks step together (attention DP) or each for itself (dense models).
+    pub lockstep: bool,
+    /// Workers per lockstep group; more than one as in vLLM's hybrid and external modes.
+    pub workers_per_group: usize,
+    /// Whether a request that does not fit keeps its whole group from admitting others (as TensorRT-LLM does) rather
+    /// than only its own rank (vLLM). Means nothing without lockstep.
+    pub misfit_stalls_group: bool,
+    /// What a step costs.
+    pub timing: Timing,
+    /// Simulated seconds per second of the wall clock.
+    pub speed: f64,
+    /// Decides the answers' words, and nothing else.
+    pub seed: u64,
+    /// The served model's name.
+    pub model_name: String,
+    /// Requests that run at the same time on one rank.
+    pub max_running: usize,
+    /// Requests that wait on one rank; more are answered 503.
+    pub max_waiting: usize,
+    /// Tokens that one rank computes in one step.
+    pub max_batched_tokens: u32,
+    /// Tokens of prompt and answer together; `None`: what the cache can hold.
+    pub max_model_len: Option<u32>,
+    /// Length of an answer when the request names none, tokens.
+    pub default_output_tokens: u32,
+    /// Whether KV events are published.
+    pub publish_events: bool,
+    /// How they are laid out.
+    pub layout: EventLayout,
+    /// Their topic.
+    pub topic: String,
+    /// Batches kept for replay per rank.
+    pub buffer_steps: usize,
+    /// Whether every rank names the same tokens differently.
+    pub hash_per_rank: bool,
+    /// First port; worker `w` takes `1 + 2 * ranks` ports from `ports + w * (1 + 2 * ranks)`: HTTP, then the events of each
+    /// rank, then their replays. `None`: whatever is free.
+    pub ports: Option<u16>,
+    /// Where the tokenizer's files are written, so that the model card can name them; `None`: a fresh folder
+    /// under the system's folder for temporary files, removed with the fleet.
+    pub state_dir: Option<PathBuf>,
+    /// Requests kept in each worker's log of arrivals; the oldest are dropped.
+    pub arrivals_max: usize,
+    /// Bytes of each body kept there.
+    pub arrival_body_bytes_max: usize,
+    /// Longest request body, bytes.
+    pub body_bytes_max: usize,
+    /// Connections per worker.
+    pub connections_max: usize,
+}
+
+impl Default for FleetSpec {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            ranks: 4,
+            blocks_per_rank: 2049,
+            block_size: 16,
+            lockstep: true,
+            workers_per_group: 1,
+            misfit_stalls_group: true,
+            timing: Timing::default(),
+            speed: 1.0,
+            seed: 0,
+            model_name: "sim".to_owned(),
+            max_running: 64,
+            max_waiting: 4096,
+            max_batched_tokens: 2048,
+            max_model_len: None,
+            default_output_tokens: 64,
+            publish_events: true,
+            layout: EventLayout::default(),
+            topic: "kv-events".to_owned(),
+            buffer_steps: 10_000,
+            hash_per_rank: false,
+            ports: None,
+            state_dir: None,
+            arrivals_max: 10_000,
+            arrival_body_bytes_max: 64 * 1024,
+            body_bytes_max: 16 * 1024 * 1024,
+            connections_max: 4096,
+        }
+    }
+}
+
+impl FleetSpec {
+    pub(crate) fn check(&self) -> Result<(), SimError> {
+        let at_least_one =
+            [self.workers, self.ranks, self.workers_per_group, self.max_running, self.max_waiting];
+        let problem = if at_least_one.contains(&0) {
+            "workers, ranks, workers_per_group, max_running and max_waiting must not be 0"
+        } else if self.ranks > 4096 || self.workers > 4096 {
+            "at most 4096 workers of 4096 ranks"
+        } else if self.block_size == 0 || self.max_batched_tokens == 0 || self.blocks_per_rank < 2 {
+            "block_size and max_batched_tokens must not be 0, blocks_per_rank at least 2"
+        } else if !(self.speed.is_finite() && self.speed > 0.0) {
+            "speed must be positive"
+        } else if self.ports.is_some_and(|first| {
+            usize::from(first) + self.workers * self.ports_per_worker() > usize::from(u16::MAX) + 1
+        }) {
+            "ports beyond 65535"
+        } else {
+            return Ok(());
+        };
+        Err(SimError::Spec(problem))
+    }
+
+    /// Tokens that one rank's cache can hold.
+    pub fn tokens_per_rank(&self) -> u32 {
+        (self.blocks_per_rank - 1).saturating_mul(self.block_size)
+    }
+
+    /// Tokens of prompt and answer together.
+    pub fn model_len(&self) -> u32 {
+        self.max_model_len.unwrap_or(u32::MAX).min(self.tokens_per_rank())
+    }
+
+    pub(crate) fn ports_per_worker(&self) -> usize {
+        1 + 2 * self.ranks
+    }
+}

@@ -1,0 +1,21 @@
+//! The model behind real sockets, in an engine's own words.
+
+pub mod arrivals;
+pub mod faults;
+pub mod fleet;
+
+mod answer;
+mod ask;
+mod clock;
+mod driver;
+mod event_wire;
+mod feed;
+mod generate;
+mod http;
+mod io;
+mod metrics;
+mod rank_header;
+mod refusal;
+mod sockets;
+mod text;
+mod worker;

@@ -1,0 +1,207 @@
+//! The JSON of answers, key for key as vLLM 0.32 sends it.
+
+use serde_json::{Map, Value, json};
+
+use super::ask::Ask;
+use super::text::Text;
+use rankwise_prompt::Api;
+
+/// What an answer's pieces have in common.
+pub(crate) struct Frame<'a> {
+    pub(crate) ask: &'a Ask,
+    pub(crate) text: &'a Text,
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    pub(crate) model: &'a str,
+    pub(crate) fingerprint: String,
+}
+
+/// Tokens used by a whole request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) prompt: u64,
+    pub(crate) output: u64,
+    pub(crate) cached: u64,
+    pub(crate) created: u64,
+}
+
+/// Why a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Length,
+    Stop,
+    Abort,
+}
+
+impl Finish {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Stop => "stop",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+/// Some tokens of one sequence's answer.
+pub(crate) struct Piece<'a> {
+    pub(crate) index: usize,
+    pub(crate) tokens: &'a [u32],
+    pub(crate) finish: Option<Finish>,
+}
+
+impl Usage {
+    fn json(self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt,
+            "total_tokens": self.prompt + self.output,
+            "completion_tokens": self.output,
+            "prompt_tokens_details": {
+                "cached_tokens": self.cached, "created_cache_tokens": self.created, "multimodal_tokens": null,
+            },
+            "completion_tokens_details": null,
+        })
+    }
+
+    fn json_last_chunk(self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt,
+            "total_tokens": self.prompt + self.output,
+            "completion_tokens": self.output,
+            "prompt_tokens_details": {"cached_tokens": self.cached, "created_cache_tokens": self.created},
+        })
+    }
+
+    fn json_running(self) -> Value {
+        json!({
+            "prompt_tokens": self.prompt,
+            "total_tokens": self.prompt + self.output,
+            "completion_tokens": self.output,
+            "completion_tokens_details": null,
+        })
+    }
+}
+
+impl Frame<'_> {
+    fn head(&self, object: &str) -> Map<String, Value> {
+        let mut head = Map::new();
+        head.insert("id".to_owned(), self.id.as_str().into());
+        head.insert("object".to_owned(), object.into());
+        head.insert("created".to_owned(), self.created.into());
+        head.insert("model".to_owned(), self.model.into());
+        head
+    }
+
+    fn chunk(&self, choices: Value) -> Map<String, Value> {
+        let mut chunk = self.head(match self.ask.api {
+            Api::ChatCompletions => "chat.completion.chunk",
+            Api::Completions => "text_completion",
+        });
+        chunk.insert("choices".to_owned(), choices);
+        chunk
+    }
+
+    fn token_ids(&self, tokens: &[u32]) -> Value {
+        if self.ask.token_ids { tokens.into() } else { Value::Null }
+    }
+
+    /// The first chunk of a chat sequence: the role.
+    pub(crate) fn role(&self, index: usize, prompt: &[u32], usage: Option<Usage>) -> String {
+        let mut chunk = self.chunk(json!([{
+            "index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": null,
+        }]));
+        if let Some(usage) = usage {
+            chunk.insert("usage".to_owned(), usage.json_running());
+        }
+        chunk.insert("prompt_token_ids".to_owned(), self.token_ids(prompt));
+        chunk.insert("prompt_text".to_owned(), Value::Null);
+        event(chunk)
+    }
+
+    /// One chunk with tokens. `last`: nothing but the end mark follows.
+    pub(crate) fn piece(&self, piece: &Piece<'_>, usage: Option<Usage>, last: bool) -> String {
+        let text = self.text.text(piece.tokens);
+        let mut choice = Map::new();
+        choice.insert("index".to_owned(), piece.index.into());
+        match self.ask.api {
+            Api::ChatCompletions => choice.insert("delta".to_owned(), json!({"content": text})),
+            Api::Completions => choice.insert("text".to_owned(), text.into()),
+        };
+        choice.insert("logprobs".to_owned(), Value::Null);
+        choice.insert("finish_reason".to_owned(), piece.finish.map(Finish::name).into());
+        if self.ask.api == Api::Completions || piece.finish.is_some() {
+            choice.insert("stop_reason".to_owned(), Value::Null);
+        }
+        if self.ask.api == Api::Completions {
+            choice.insert("prompt_token_ids".to_owned(), Value::Null);
+        }
+        choice.insert("token_ids".to_owned(), self.token_ids(piece.tokens));
+        let mut chunk = self.chunk(json!([choice]));
+        if let Some(usage) = usage {
+            chunk.insert("usage".to_owned(), usage.json_running());
+        }
+        if last {
+            chunk.insert("system_fingerprint".to_owned(), self.fingerprint.as_str().into());
+        }
+        event(chunk)
+    }
+
+    /// The chunk that tells usage.
+    pub(crate) fn usage(&self, usage: Usage) -> String {
+        let mut chunk = self.chunk(json!([]));
+        chunk.insert("usage".to_owned(), usage.json_last_chunk());
+        chunk.insert("system_fingerprint".to_owned(), self.fingerprint.as_str().into());
+        event(chunk)
+    }
+
+    /// The whole answer of a request that does not stream.
+    pub(crate) fn whole(&self, pieces: &[Piece<'_>], usage: Usage) -> Value {
+        let choices: Vec<_> = pieces.iter().map(|piece| self.choice(piece)).collect();
+        let mut answer = self.head(match self.ask.api {
+            Api::ChatCompletions => "chat.completion",
+            Api::Completions => "text_completion",
+        });
+        answer.insert("choices".to_owned(), choices.into());
+        answer.insert("service_tier".to_owned(), Value::Null);
+        answer.insert("system_fingerprint".to_owned(), self.fingerprint.as_str().into());
+        answer.insert("usage".to_owned(), usage.json());
+        if self.ask.api == Api::ChatCompletions {
+            let prompt = self.ask.prompts.first().map(Vec::as_slice).unwrap_or_default();
+            answer.insert("prompt_logprobs".to_owned(), Value::Null);
+            answer.insert("prompt_token_ids".to_owned(), self.token_ids(prompt));
+            answer.insert("prompt_text".to_owned(), Value::Null);
+        }
+        for key in ["kv_transfer_params", "ec_transfer_params", "metrics"] {
+            answer.insert(key.to_owned(), Value::Null);
+        }
+        answer.into()
+    }
+
+    fn choice(&self, piece: &Piece<'_>) -> Value {
+        let text = self.text.text(piece.tokens);
+        let finish = piece.finish.map(Finish::name);
+        let token_ids = self.token_ids(piece.tokens);
+        match self.ask.api {
+            Api::ChatCompletions => json!({
+                "index": piece.index,
+                "message": {
+                    "role": "assistant", "content": text, "refusal": null, "annotations": null, "audio": null,
+                    "function_call": null, "reasoning": null,
+                },
+                "logprobs": null, "finish_reason": finish, "stop_reason": null, "token_ids": token_ids,
+                "routed_experts": null,
+            }),
+            Api::Completions => json!({
+                "index": piece.index, "text": text, "logprobs": null, "finish_reason": finish, "stop_reason": null,
+                "token_ids": token_ids, "prompt_logprobs": null, "prompt_token_ids": null, "routed_experts": null,
+            }),
+        }
+    }
+}
+
+/// What ends a stream.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+fn event(chunk: Map<String, Value>) -> String {
+    format!("data: {}\n\n", Value::from(chunk))
+}

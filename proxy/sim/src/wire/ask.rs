@@ -1,0 +1,126 @@
+//! What a generation request asks for.
+
+use std::sync::Arc;
+
+use rankwise_prompt::Api;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::refusal::Refused;
+use super::text::Text;
+
+/// Sequences of one request: prompts times `n`.
+const SEQUENCES_MAX: usize = 1024;
+
+/// A request, understood.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) api: Api,
+    /// Token ids; each is answered `n` times.
+    pub(crate) prompts: Vec<Vec<u32>>,
+    pub(crate) n: usize,
+    pub(crate) max_tokens: Option<u32>,
+    pub(crate) stream: bool,
+    pub(crate) usage: UsageWish,
+    pub(crate) token_ids: bool,
+    pub(crate) salt: Option<Arc<str>>,
+    pub(crate) report_hits: bool,
+}
+
+/// When a stream tells usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsageWish {
+    /// In a last chunk of its own.
+    pub(crate) at_end: bool,
+    /// In every chunk.
+    pub(crate) always: bool,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    model: Option<String>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    prompt: Option<PromptField>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    #[serde(default)]
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    n: Option<usize>,
+    return_token_ids: Option<bool>,
+    cache_salt: Option<String>,
+    vllm_xargs: Option<ExtraArguments>,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+    continuous_usage_stats: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct ExtraArguments {
+    kv_cache_report_mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PromptField {
+    Text(
+        #[expect(dead_code, reason = "read again by the encoder, with the fields that matter to it")] String,
+    ),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    TokenLists(Vec<Vec<u32>>),
+}
+
+/// Reads a body.
+pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<Ask, Refused> {
+    let parsed: Body<'_> = serde_json::from_slice(body).map_err(|error| Refused::body(&error.to_string()))?;
+    if let Some(asked) = parsed.model.filter(|asked| asked != model) {
+        return Err(Refused::unknown_model(&asked, model));
+    }
+    let encoded = |result: Result<Vec<u32>, String>| result.map_err(|message| Refused::body(&message));
+    let prompts = match (api, parsed.prompt) {
+        (Api::ChatCompletions, _) if parsed.messages.is_none() => return Err(Refused::missing("messages")),
+        (Api::ChatCompletions, _) => vec![encoded(text.prompt(api, body))?],
+        (Api::Completions, None) => return Err(Refused::missing("prompt")),
+        (Api::Completions, Some(PromptField::Text(_))) => vec![encoded(text.prompt(api, body))?],
+        (Api::Completions, Some(PromptField::Texts(many))) => {
+            many.iter().map(|one| encoded(text.tokens(one))).collect::<Result<_, _>>()?
+        }
+        (Api::Completions, Some(PromptField::Tokens(one))) => vec![one],
+        (Api::Completions, Some(PromptField::TokenLists(many))) => many,
+    };
+    let n = parsed.n.unwrap_or(1);
+    if n == 0 || prompts.is_empty() || prompts.len().saturating_mul(n) > SEQUENCES_MAX {
+        return Err(Refused::body("between 1 and 1024 sequences"));
+    }
+    if prompts.iter().any(Vec::is_empty) {
+        return Err(Refused::body("The decoder prompt cannot be empty"));
+    }
+    let options = parsed.stream_options.unwrap_or_default();
+    let max_tokens = match api {
+        Api::ChatCompletions => parsed.max_completion_tokens.or(parsed.max_tokens),
+        // The API's own default.
+        Api::Completions => parsed.max_tokens.or(Some(16)),
+    };
+    Ok(Ask {
+        api,
+        prompts,
+        n,
+        max_tokens,
+        stream: parsed.stream.unwrap_or(false),
+        usage: UsageWish {
+            at_end: options.include_usage.unwrap_or(false),
+            always: options.continuous_usage_stats.unwrap_or(false),
+        },
+        token_ids: parsed.return_token_ids.unwrap_or(false),
+        salt: parsed.cache_salt.map(Arc::from),
+        report_hits: parsed
+            .vllm_xargs
+            .and_then(|arguments| arguments.kv_cache_report_mode)
+            .is_some_and(|mode| mode == "full"),
+    })
+}

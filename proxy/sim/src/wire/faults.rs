@@ -1,0 +1,88 @@
+//! Misbehaviour on demand: what real engines were seen to do wrong, or could.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// One way to misbehave. Lasts until [`crate::WorkerHandle::heal`] unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Generation requests are read and never answered.
+    Stall,
+    /// The head of the answer comes so much later (wall time).
+    SlowFirstByte(Duration),
+    /// The connection is reset (RST) after so many chunks of a stream.
+    ResetAfter(usize),
+    /// The sending side is closed after so many chunks of a stream, the receiving side stays open.
+    HalfCloseAfter(usize),
+    /// The port refuses connections; those that exist stay.
+    RefuseConnections,
+    /// Generation requests are answered 500.
+    ServerError,
+    /// Generation requests are answered 200 with an error event in the stream.
+    StreamError,
+    /// Generation requests are answered 200 and `finish_reason` abort after the first token, as by a worker whose other rank died.
+    AbortAfterFirst,
+    /// Batches of KV events claim to be of this rank.
+    LieAboutRank(u32),
+    /// The next so many batches of each rank take their sequence number and are not sent; replay has them.
+    DropEvents(u32),
+    /// Replay requests are not answered.
+    NoReplay,
+    /// This rank keeps its KV events to itself: no batch, no sequence number.
+    SilentRank(u32),
+    /// The metrics page stays as it is now.
+    StaleMetrics,
+    /// The pinned rank is ignored: the next one serves the request.
+    IgnorePin,
+}
+
+/// What a worker does wrong at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Mutex<Active>);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Active {
+    pub(crate) stall: bool,
+    pub(crate) slow_first_byte: Option<Duration>,
+    pub(crate) reset_after: Option<usize>,
+    pub(crate) half_close_after: Option<usize>,
+    pub(crate) server_error: bool,
+    pub(crate) stream_error: bool,
+    pub(crate) abort_after_first: bool,
+    pub(crate) rank_claimed: Option<u32>,
+    pub(crate) no_replay: bool,
+    pub(crate) silent_rank: Option<u32>,
+    pub(crate) ignore_pin: bool,
+}
+
+impl Faults {
+    pub(crate) fn now(&self) -> Active {
+        *self.0.lock()
+    }
+
+    pub(crate) fn heal(&self) {
+        *self.0.lock() = Active::default();
+    }
+
+    /// Notes a fault that is looked up when its moment comes. False for those that the worker carries out at once.
+    pub(crate) fn set(&self, fault: Fault) -> bool {
+        let mut active = self.0.lock();
+        match fault {
+            Fault::Stall => active.stall = true,
+            Fault::SlowFirstByte(delay) => active.slow_first_byte = Some(delay),
+            Fault::ResetAfter(chunks) => active.reset_after = Some(chunks),
+            Fault::HalfCloseAfter(chunks) => active.half_close_after = Some(chunks),
+            Fault::ServerError => active.server_error = true,
+            Fault::StreamError => active.stream_error = true,
+            Fault::AbortAfterFirst => active.abort_after_first = true,
+            Fault::LieAboutRank(rank) => active.rank_claimed = Some(rank),
+            Fault::NoReplay => active.no_replay = true,
+            Fault::SilentRank(rank) => active.silent_rank = Some(rank),
+            Fault::IgnorePin => active.ignore_pin = true,
+            Fault::RefuseConnections | Fault::DropEvents(_) | Fault::StaleMetrics => return false,
+        }
+        true
+    }
+}
