@@ -18,8 +18,9 @@ pub struct HostConfig {
     pub table_elements_max: usize,
     /// The largest component that is looked at. Default 32 MiB.
     pub component_bytes_max: usize,
-    /// Instances alive at a time, over all policies: threads x pools x (active, canary, shadow, previous, spare). Each
-    /// reserves 8 GiB of address space, not of memory. Default 256.
+    /// Instances alive at a time, over all policies: pools x (active, canary, shadow, previous) x (threads + spares),
+    /// and some more for those that are being replaced. An activation beyond that is refused. Each reserves 8 GiB of
+    /// address space, not of memory. Default 256.
     pub instances_max: u32,
     /// Spare instances that an activation keeps ready, for those that trap. Default 2.
     pub spares: usize,

@@ -139,6 +139,3 @@ impl PolicyLane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,6 +49,3 @@ pub use smoke::{Smoke, SmokeTable};
 pub use thread_policies::ThreadPolicies;
 pub use version::PolicyVersion;
 pub use window::FailureWindow;
-
-#[cfg(test)]
-mod testing;
