@@ -13,6 +13,8 @@ pub mod model;
 pub mod wire;
 
 mod error;
+#[cfg(test)]
+mod msgpack;
 mod spec;
 
 pub use error::SimError;

@@ -8,3 +8,6 @@ pub mod sequence;
 pub mod time;
 
 mod free_list;
+
+#[cfg(test)]
+mod tests;

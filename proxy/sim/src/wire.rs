@@ -19,3 +19,6 @@ mod refusal;
 mod sockets;
 mod text;
 mod worker;
+
+#[cfg(test)]
+mod tests;

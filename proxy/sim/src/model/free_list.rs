@@ -51,6 +51,17 @@ impl FreeList {
         self.length += 1;
     }
 
+    pub(super) fn push_front(&mut self, block: BlockId) {
+        debug_assert!(!self.links[block as usize].listed, "block {block} freed twice");
+        self.links[block as usize] = Links { before: NONE, after: self.first, listed: true };
+        match self.first {
+            NONE => self.last = block,
+            first => self.links[first as usize].before = block,
+        }
+        self.first = block;
+        self.length += 1;
+    }
+
     pub(super) fn pop_front(&mut self) -> Option<BlockId> {
         let block = self.first;
         (block != NONE).then(|| {

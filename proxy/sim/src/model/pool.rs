@@ -1,7 +1,7 @@
 //! One rank's KV blocks: which are in use, which hold a prefix, which is evicted next.
 //!
-//! The order of reuse is vLLM's (`v1/core/block_pool.py`): a finished sequence returns its blocks last block first to the
-//! end of the free list; a block keeps its content until it is handed out again; a hit takes it out of the list.
+//! The order of reuse is vLLM's (`v1/core/block_pool.py`, and as its events were recorded): a finished sequence returns its blocks
+//! last block first to the end of the free list, those without content to its front; a block keeps its content until it is handed out again; a hit takes it out of the list.
 //! Two sequences that compute the same content at the same time leave two copies, and each is stored and removed for itself.
 
 use std::sync::Arc;
@@ -139,8 +139,11 @@ impl BlockPool {
         for &id in blocks.iter().rev() {
             let block = &mut self.blocks[id as usize];
             block.users = block.users.saturating_sub(1);
-            if block.users == 0 {
-                self.free.push_back(id);
+            match (block.users, block.content) {
+                (0, Some(_)) => self.free.push_back(id),
+                // Nothing is lost with it, so it goes first.
+                (0, None) => self.free.push_front(id),
+                _ => {}
             }
         }
     }

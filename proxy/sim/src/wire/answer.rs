@@ -22,7 +22,8 @@ pub(crate) struct Usage {
     pub(crate) prompt: u64,
     pub(crate) output: u64,
     pub(crate) cached: u64,
-    pub(crate) created: u64,
+    /// Tokens of whole blocks that were computed; completions do not tell.
+    pub(crate) created: Option<u64>,
 }
 
 /// Why a sequence ended.
@@ -64,11 +65,15 @@ impl Usage {
     }
 
     fn json_last_chunk(self) -> Value {
+        let mut details = json!({"cached_tokens": self.cached});
+        if let Some(created) = self.created {
+            details["created_cache_tokens"] = created.into();
+        }
         json!({
             "prompt_tokens": self.prompt,
             "total_tokens": self.prompt + self.output,
             "completion_tokens": self.output,
-            "prompt_tokens_details": {"cached_tokens": self.cached, "created_cache_tokens": self.created},
+            "prompt_tokens_details": details,
         })
     }
 

@@ -42,8 +42,7 @@ pub(crate) fn encode(changes: &[CacheChange], rank: u32, unix_seconds: f64, styl
 fn event_map(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
     match change {
         CacheChange::Stored { parent, blocks, tokens, salt } => {
-            // vLLM's writer takes the long header for this map; readers must not care.
-            out.long_map(11);
+            out.map(11);
             out.entry("type").text("BlockStored");
             out.entry("block_hashes").hashes(blocks, style);
             out.entry("parent_block_hash").parent(*parent, style);
@@ -57,7 +56,7 @@ fn event_map(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
             out.entry("kv_cache_spec_kind").text("full_attention");
         }
         CacheChange::Removed(hash) => {
-            out.long_map(4);
+            out.map(4);
             out.entry("type").text("BlockRemoved");
             out.entry("block_hashes").hashes(&[*hash], style);
             out.entry("medium").text("GPU");
@@ -109,11 +108,6 @@ impl Writer {
 
     fn map(&mut self, length: u32) {
         let _ = mp::write_map_len(&mut self.0, length);
-    }
-
-    fn long_map(&mut self, length: u16) {
-        self.0.push(0xde);
-        self.0.extend_from_slice(&length.to_be_bytes());
     }
 
     fn entry(&mut self, key: &str) -> &mut Self {

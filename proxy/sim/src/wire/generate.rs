@@ -200,7 +200,10 @@ impl Job {
                 let cached = u64::from(sequence.progress.cached_tokens);
                 usage.prompt += prompt;
                 usage.cached += cached;
-                usage.created += (prompt / block_size * block_size).saturating_sub(cached);
+                if self.ask.api == Api::ChatCompletions {
+                    let created = (prompt / block_size * block_size).saturating_sub(cached);
+                    usage.created = Some(usage.created.unwrap_or(0) + created);
+                }
             }
         }
         usage
@@ -305,6 +308,10 @@ impl Chunks {
     async fn passing(&mut self, chunk: String) -> Bytes {
         let at = self.passed;
         self.passed += 1;
+        if [self.job.faults.reset_after, self.job.faults.half_close_after].contains(&Some(at)) {
+            // A pause in the body makes the server flush, so that the chunks before this one do go out.
+            tokio::task::yield_now().await;
+        }
         if self.job.faults.reset_after == Some(at) {
             self.job.breaker.reset();
         } else if self.job.faults.half_close_after == Some(at) {

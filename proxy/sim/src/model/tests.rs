@@ -1,0 +1,26 @@
+mod against_naive;
+mod lockstep;
+mod recording;
+
+use super::core::CoreSpec;
+use super::group::{Group, StepOutcome};
+use super::sequence::Prompt;
+use super::time::Micros;
+
+const CORE: CoreSpec =
+    CoreSpec { blocks: 64, block_size: 4, max_running: 8, max_waiting: 64, max_batched_tokens: 64 };
+
+fn prompt(tokens: Vec<u32>, answer: u32) -> Prompt {
+    Prompt {
+        answer: (0..answer).map(|at| 5_000 + at).collect(),
+        tokens,
+        salt: None,
+        report_hits: false,
+        stops: false,
+    }
+}
+
+/// Steps until nothing is left to do.
+fn run(group: &mut Group) -> Vec<StepOutcome> {
+    std::iter::from_fn(|| group.advance(Micros(u64::MAX))).collect()
+}

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::client::{complete, get, post, send};
+use super::{fleet, quick, until};
+use crate::{Fault, WorkerHandle};
+
+fn stream() -> serde_json::Value {
+    json!({"model": "sim", "prompt": [1, 2], "max_tokens": 5, "stream": true})
+}
+
+fn address(worker: &WorkerHandle) -> String {
+    worker.url().strip_prefix("http://").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_stalled_worker_never_answers() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::Stall);
+    let body = stream();
+    let asking = send(worker, "/v1/completions", &[], Some(&body));
+    assert!(tokio::time::timeout(Duration::from_millis(200), asking).await.is_err());
+    assert_eq!((worker.arrivals().len(), worker.arrivals()[0].rank), (1, None));
+    worker.heal();
+    assert_eq!(post(worker, "/v1/completions", stream()).await.status, 200);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn streams_break_where_asked() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::ResetAfter(2));
+    let reset = post(worker, "/v1/completions", stream()).await;
+    assert!(reset.broken);
+    assert!(reset.events().len() <= 2);
+    worker.heal();
+    worker.fault(Fault::HalfCloseAfter(2));
+    let half = post(worker, "/v1/completions", stream()).await;
+    assert!(half.broken);
+    assert_eq!(half.events().len(), 2);
+    worker.heal();
+    worker.fault(Fault::AbortAfterFirst);
+    let aborted = post(worker, "/v1/completions", stream()).await;
+    let events = aborted.events();
+    assert_eq!((aborted.broken, events.len(), events[1]), (false, 2, "[DONE]"));
+    assert!(events[0].contains("\"finish_reason\":\"abort\""));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn errors_are_answered_where_asked() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::ServerError);
+    assert_eq!(post(worker, "/v1/completions", stream()).await.status, 500);
+    assert_eq!(get(worker, "/health").await.status, 200);
+    worker.heal();
+    worker.fault(Fault::StreamError);
+    let answer = post(worker, "/v1/completions", stream()).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.events()[0].starts_with("{\"error\""));
+    worker.heal();
+    worker.fault(Fault::SlowFirstByte(Duration::from_millis(150)));
+    let start = Instant::now();
+    assert_eq!(post(worker, "/v1/completions", stream()).await.status, 200);
+    assert!(start.elapsed() >= Duration::from_millis(150));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_can_refuse_and_come_back() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::RefuseConnections);
+    let refused = async || TcpStream::connect(address(worker)).await.is_err();
+    wait_for("refused", &refused, true).await;
+    worker.heal();
+    wait_for("accepted", &refused, false).await;
+    assert_eq!(get(worker, "/health").await.status, 200);
+    fleet.stop().await;
+}
+
+async fn wait_for(what: &str, probe: &impl AsyncFn() -> bool, wanted: bool) {
+    let waiting = async {
+        while probe().await != wanted {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_stopped_worker_is_gone_with_its_requests() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    let body = json!({"model": "sim", "prompt": [1], "max_tokens": 250, "stream": true});
+    let response = send(worker, "/v1/completions", &[], Some(&body)).await.unwrap();
+    until("running", || worker.stats().iter().any(|rank| rank.running > 0)).await;
+    worker.stop().await;
+    assert!(http_body_util::BodyExt::collect(response.into_body()).await.is_err());
+    assert!(TcpStream::connect(address(worker)).await.is_err());
+    assert!(worker.stats().iter().all(|rank| rank.running == 0 && rank.used_blocks == 0));
+    worker.start().await.unwrap();
+    assert_eq!(get(worker, "/health").await.status, 200);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_pin_can_be_ignored_and_metrics_can_stand_still() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::IgnorePin);
+    worker.fault(Fault::StaleMetrics);
+    let before = get(worker, "/metrics").await.text;
+    complete(worker, 0, &[1, 2, 3], 1).await;
+    assert_eq!(worker.arrivals().last().unwrap().rank, Some(1));
+    assert_eq!(get(worker, "/metrics").await.text, before);
+    worker.heal();
+    assert_ne!(get(worker, "/metrics").await.text, before);
+    fleet.stop().await;
+}
