@@ -12,7 +12,7 @@ mod show;
 mod topology;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 
@@ -51,7 +51,8 @@ pub enum Raced {
 #[derive(Debug)]
 pub struct RoutingState {
     config: StateConfig,
-    pool_block_size: BlockSize,
+    /// Mirrors what `inner` goes by, for readers without its lock.
+    pool_block_size: AtomicU32,
     topology: RwLock<Arc<Topology>>,
     inner: RwLock<Inner>,
     /// The latest time that anybody passed in: what a dropped booking goes by.
@@ -62,7 +63,13 @@ impl RoutingState {
     /// An empty state. `pool_block_size` is the unit of the block figures in snapshots and reports.
     pub fn new(config: StateConfig, pool_block_size: BlockSize) -> Self {
         let inner = RwLock::new(Inner::new(&config, pool_block_size));
-        Self { config, pool_block_size, topology: RwLock::default(), inner, now: AtomicU64::new(0) }
+        Self {
+            config,
+            pool_block_size: AtomicU32::new(pool_block_size.0),
+            topology: RwLock::default(),
+            inner,
+            now: AtomicU64::new(0),
+        }
     }
 
     /// What it was made with.
@@ -72,7 +79,14 @@ impl RoutingState {
 
     /// The unit of the block figures in snapshots and reports.
     pub fn pool_block_size(&self) -> BlockSize {
-        self.pool_block_size
+        BlockSize(self.pool_block_size.load(Relaxed))
+    }
+
+    /// Changes that unit, once the first worker has told its own. What was booked before keeps its figures.
+    pub fn set_pool_block_size(&self, size: BlockSize) {
+        let mut inner = self.inner.write();
+        inner.pool_block_size = size;
+        self.pool_block_size.store(size.0, Relaxed);
     }
 
     // Topology: discovery alone calls these.
