@@ -1,6 +1,30 @@
 //! rankwise: an edge proxy for LLM inference that routes each request to a dp rank with a WebAssembly policy.
+//!
+//! This crate is the binary and its composition root. A request goes `listen` -> `request` -> `upstream`; beside it
+//! `discovery` says which workers there are and whether they may be picked, `feeds` keep what is known of their caches,
+//! and `admin` and `status` let people in. What decides lives in the crates below: core, prompt, engines, policy-host.
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
+mod control;
+pub mod demo;
+pub mod discovery;
+pub mod error;
+pub mod feeds;
+pub mod listen;
+pub mod logging;
+pub mod metrics;
+pub mod policies;
+pub mod pool;
+pub mod prompts;
+pub mod request;
+pub mod run;
+pub mod simulate;
+pub mod status;
+pub mod upstream;
+pub mod workers;

@@ -1,0 +1,110 @@
+//! What is known of a pool and its ranks.
+
+use rankwise_core::target::Target;
+use rankwise_policy_host::Activation;
+use serde_json::{Value, json};
+
+use super::Admin;
+use crate::clock;
+use crate::metrics::serving_name;
+use crate::pool::Pool;
+use crate::workers::Worker;
+
+pub(super) fn list(admin: &Admin) -> Value {
+    json!({ "pools": admin.pools.iter().map(|pool| one(pool)).collect::<Vec<_>>() })
+}
+
+pub(super) fn one(pool: &Pool) -> Value {
+    let mode = pool.prompts.mode();
+    let workers = pool.workers.current();
+    json!({
+        "name": pool.name,
+        "models": if pool.models.is_empty() {
+            let mut models: Vec<_> = workers.iter().flat_map(|worker| worker.models.clone()).collect();
+            models.sort();
+            models.dedup();
+            models
+        } else {
+            pool.models.clone()
+        },
+        "block_size": pool.block_size().0,
+        "targets": pool.state.targets().len(),
+        "token_ids": mode.describe(),
+        "queued_requests": pool.queued(),
+        "policy": policy(pool),
+    })
+}
+
+pub(super) fn policy(pool: &Pool) -> Value {
+    let history: Vec<_> = pool.policies.history().iter().map(|earlier| activation(earlier)).collect();
+    json!({
+        "active": pool.policies.chosen().map(|chosen| activation(&chosen)),
+        "serving": serving_name(pool.policies.serving()),
+        "fallback": pool.policies.fallback().name(),
+        "history": history,
+    })
+}
+
+pub(super) fn activation(activation: &Activation) -> Value {
+    let version = activation.version();
+    let settings: Value = serde_json::from_str(activation.settings_json()).unwrap_or_default();
+    let needs = activation.needs();
+    json!({
+        "policy": version.to_string(),
+        "digest": version.digest,
+        "settings": settings,
+        "needs": {
+            "columns": needs.columns.iter().map(|column| column.name()).collect::<Vec<_>>(),
+            "headers": needs.headers,
+            "prompt": needs.prompt,
+        },
+    })
+}
+
+pub(super) fn ranks(pool: &Pool) -> Value {
+    let workers = pool.workers.current();
+    let ranks: Vec<_> = workers
+        .iter()
+        .flat_map(|worker| {
+            worker.ranks.iter().map(|rank| self::rank(pool, worker, &rank.target)).collect::<Vec<_>>()
+        })
+        .collect();
+    json!({ "ranks": ranks })
+}
+
+fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
+    let now = clock::now();
+    let load = pool.state.load(target.id).unwrap_or_default();
+    let pending = pool.state.pending_report(target.id).unwrap_or_default();
+    let report = target.engine.report();
+    let known = |figure: u32| (figure != rankwise_core::policy::UNKNOWN).then_some(figure);
+    json!({
+        "worker": worker.name(),
+        "dp_rank": target.spec.rank.0,
+        "group": target.spec.group.0,
+        "availability": target.health.availability().name(),
+        "condition": target.health.condition().0,
+        "weight_permille": target.health.weight_permille(),
+        "block_size": target.spec.block_size.0,
+        "capacity_blocks": target.spec.capacity_blocks,
+        "index": {
+            "blocks": pool.state.cached_blocks(target.id),
+            "event_lag_ms": target.feed.lag_ms(now),
+        },
+        "ledger": {
+            "prefill_tokens": load.prefill_tokens,
+            "active_blocks": load.active_blocks,
+            "running": load.running,
+            "pending_blocks": load.pending_blocks,
+            "pending_confirmed": pending.confirmed,
+            "pending_unconfirmed": pending.unconfirmed,
+            "pending_ignored": pending.weight_zeroed,
+        },
+        "engine": {
+            "running": known(report.running),
+            "waiting": known(report.waiting),
+            "kv_permille": known(report.kv_permille),
+            "age_ms": known(target.engine.age_ms(now)),
+        },
+    })
+}

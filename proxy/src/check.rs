@@ -1,0 +1,70 @@
+//! `rankwise check --live`: asks every engine of a config what it is, and names what makes kv blind.
+
+use crate::config::Config;
+use crate::discovery::{DescribeError, Description, ProbeLimits, describe};
+use crate::upstream::Origin;
+
+/// What was found at one worker.
+pub struct Found {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub worker: String,
+    /// What it is, or why that cannot be said.
+    pub description: Result<Description, DescribeError>,
+}
+
+impl Found {
+    /// Whether requests can be routed there by what it has cached.
+    pub fn is_fine(&self) -> bool {
+        self.description.as_ref().is_ok_and(|description| description.findings.is_empty())
+    }
+
+    /// A line for the worker, and one for each finding.
+    pub fn lines(&self) -> Vec<String> {
+        let place = format!("pool {} worker {}", self.pool, self.worker);
+        match &self.description {
+            Err(error) => vec![format!("{place}: {error}")],
+            Ok(description) => {
+                let mut lines = vec![format!("{place}: {}", summary(description))];
+                lines.extend(
+                    description.findings.iter().map(|finding| format!("{place}: kv is blind: {finding}")),
+                );
+                lines
+            }
+        }
+    }
+}
+
+fn summary(description: &Description) -> String {
+    let mut parts = vec![description.engine.name().to_owned()];
+    parts.extend(description.version.clone());
+    parts.push(format!("{} dp ranks", description.ranks.len()));
+    if let Some(size) = description.block_size {
+        parts.push(format!("blocks of {size} tokens"));
+    }
+    if let Some(rank) = description.ranks.first().filter(|rank| rank.capacity_blocks > 0) {
+        parts.push(format!("{} blocks per rank", rank.capacity_blocks));
+    }
+    parts.push(format!("models {}", description.models.join(", ")));
+    parts.join(", ")
+}
+
+/// Asks all workers.
+pub async fn live(config: &Config) -> Vec<Found> {
+    let upstream = &config.limits.upstream;
+    let limits = ProbeLimits { bytes_max: upstream.probe_bytes_max, timeout: upstream.probe_timeout };
+    let mut found = Vec::new();
+    for pool in &config.pools {
+        for worker in &pool.workers {
+            let origin =
+                Origin { address: worker.url.authority(), headers: worker.headers.iter().cloned().collect() };
+            found.push(Found {
+                pool: pool.name.to_string(),
+                worker: worker.name.to_string(),
+                description: describe(worker, &origin, limits).await,
+            });
+        }
+    }
+    found
+}

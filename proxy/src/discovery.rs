@@ -1,0 +1,14 @@
+//! Which workers there are: each has a supervisor that finds out what it is, keeps its feeds running, and notices when
+//! it goes, comes back or changes.
+
+mod describe;
+mod register;
+mod roster;
+mod supervise;
+mod tokenizer;
+
+pub use describe::{DescribeError, Description, ProbeLimits, describe};
+pub use register::Numbers;
+pub use roster::{Roster, RosterError, WorkerStatus};
+pub use supervise::Supervision;
+pub use tokenizer::{load as load_tokenizer, log_choice as log_tokenizer};

@@ -1,0 +1,180 @@
+//! A described worker becomes targets, feeds and a place in the table; and stops being all that.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use rankwise_core::ids::{BlockSize, GroupId, Millis, WorkerId};
+use rankwise_core::target::{Availability, Condition, TargetSpec};
+use rankwise_engines::RankPin;
+use rankwise_engines::vllm::events::Translation;
+use rankwise_engines::vllm::feed::{Feed, FeedConfig, FeedCounters};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::describe::Description;
+use crate::clock;
+use crate::config;
+use crate::feeds::{self, EventFeed, EventSource, NAMESPACE_MODEL};
+use crate::pool::Pool;
+use crate::workers::{Rank, Worker};
+
+/// What is running because of a worker.
+pub(super) struct Registration {
+    pub(super) worker: Arc<Worker>,
+    pub(super) description: Description,
+    feeds: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// Numbers that are never given twice.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    workers: std::sync::atomic::AtomicU32,
+    groups: std::sync::atomic::AtomicU32,
+}
+
+impl Numbers {
+    /// The next worker's.
+    pub(super) fn worker(&self) -> WorkerId {
+        WorkerId(self.workers.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// The first of so many groups.
+    fn groups(&self, count: u32) -> u32 {
+        self.groups.fetch_add(count, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Tokens per block where neither engine nor config tell: only a unit for load figures then.
+const BLOCK_SIZE_UNKNOWN: BlockSize = BlockSize(16);
+
+impl Registration {
+    /// Adds the worker to the pool and starts its feeds. It may not be picked yet.
+    pub(super) fn new(
+        pool: &Arc<Pool>,
+        numbers: &Numbers,
+        id: WorkerId,
+        config: &config::Worker,
+        description: Description,
+        alarm: Arc<Notify>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
+        pool.first_block_size(block_size);
+        let count = u32::try_from(description.ranks.len()).unwrap_or(u32::MAX);
+        let first_group = numbers.groups(count);
+        let mut feeds = JoinSet::new();
+        let mut ranks = Vec::with_capacity(description.ranks.len());
+        for rank in &description.ranks {
+            let pin = description.engine.pin(rank.header_rank, count);
+            let key = format!("{}/{}", config.name, rank.header_rank);
+            let target = pool.state.add_target(TargetSpec {
+                worker: id,
+                rank: rank.header_rank,
+                group: GroupId(first_group + rank.group),
+                key: xxhash_rust::xxh3::xxh3_64(key.as_bytes()) as u32,
+                block_size,
+                capacity_blocks: rank.capacity_blocks,
+                pinnable: pin != RankPin::Impossible,
+            });
+            target.health.set_weight_permille(config.weight_permille.get());
+            let metrics = pool.shared_metrics.target(&pool.name, &config.name, rank.header_rank.0);
+            let mut condition = Condition::default();
+            if pin == RankPin::Impossible {
+                condition = condition.and(Condition::NOT_PINNABLE);
+            }
+            let place = format!("worker {} rank {}", config.name, rank.header_rank);
+            match (&rank.events, description.block_size) {
+                (Some(events), Some(block_size)) => {
+                    let translation =
+                        Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
+                    let settings = FeedConfig::new(rank.global_rank, &events.topic, events.replay.is_some());
+                    let feed = EventFeed {
+                        pool: Arc::clone(pool),
+                        target: Arc::clone(&target),
+                        source: EventSource {
+                            endpoint: events.live.clone(),
+                            replay: events.replay.clone(),
+                            topic: events.topic.clone(),
+                        },
+                        feed: Feed::new(settings, translation, clock::now()),
+                        metrics: metrics.clone(),
+                        place,
+                        reported: FeedCounters::default(),
+                    };
+                    feeds.spawn(feeds::run(feed, stop.clone()));
+                }
+                _ => condition = condition.and(Condition::UNTRUSTED),
+            }
+            target.health.set_condition(condition);
+            ranks.push(Rank { target, pin: pin_value(&pin), metrics });
+        }
+        let worker = Arc::new(Worker {
+            id,
+            name: header_value(&config.name),
+            address: config.url.authority(),
+            authority: header_value(&config.url.authority()),
+            headers: config.headers.iter().cloned().collect::<HeaderMap>(),
+            engine: description.engine,
+            ranks,
+            models: description.models.clone(),
+            adapters: description.adapters.clone(),
+            alarm,
+        });
+        pool.workers.put(Arc::clone(&worker));
+        Self { worker, description, feeds, stop }
+    }
+
+    /// Says whether its ranks may be picked.
+    pub(super) fn set_availability(&self, pool: &Pool, availability: Availability) {
+        for rank in &self.worker.ranks {
+            if rank.target.health.availability() != Availability::Draining {
+                rank.target.health.set_availability(availability);
+            }
+        }
+        // Somebody may be waiting for a rank to come back.
+        pool.load_changed();
+    }
+
+    /// The engine's process is another one: nothing that was booked or cached there exists.
+    pub(super) fn restarted(&self, pool: &Pool) {
+        for rank in &self.worker.ranks {
+            pool.state.restart_target(rank.target.id);
+            rank.target.engine.forget();
+        }
+    }
+
+    /// Takes the engine's report of each rank.
+    pub(super) fn take_load(&self, page: &[u8], now: Millis) {
+        let reports = rankwise_engines::vllm::load::reports(page);
+        for (rank, description) in self.worker.ranks.iter().zip(&self.description.ranks) {
+            if let Some(report) = reports.get(&description.global_rank) {
+                rank.target.engine.set(*report, now);
+            }
+        }
+    }
+
+    /// Takes the worker out: no target, booking, index entry or series of it is left.
+    pub(super) async fn end(mut self, pool: &Pool) {
+        self.stop.cancel();
+        while self.feeds.join_next().await.is_some() {}
+        pool.workers.remove(self.worker.id);
+        for rank in &self.worker.ranks {
+            pool.state.remove_target(rank.target.id);
+            pool.shared_metrics.forget_target(&pool.name, self.worker.name(), rank.target.spec.rank.0);
+        }
+        pool.load_changed();
+    }
+}
+
+fn pin_value(pin: &RankPin) -> Option<HeaderValue> {
+    match pin {
+        RankPin::Header { value, .. } => HeaderValue::from_str(value).ok(),
+        _ => None,
+    }
+}
+
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
+}

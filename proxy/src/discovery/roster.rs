@@ -1,0 +1,117 @@
+//! All workers of a pool: those of the config, and those added later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::supervise::Supervision;
+use crate::config;
+
+/// What a worker's supervisor last found.
+#[derive(Debug, Default)]
+pub struct WorkerStatus(Mutex<(&'static str, Option<String>)>);
+
+impl WorkerStatus {
+    /// Notes it.
+    pub fn set(&self, state: &'static str, reason: Option<String>) {
+        *self.0.lock() = (state, reason);
+    }
+
+    /// The state in one word, and why.
+    pub fn get(&self) -> (&'static str, Option<String>) {
+        let status = self.0.lock();
+        (if status.0.is_empty() { "starting" } else { status.0 }, status.1.clone())
+    }
+}
+
+/// Why a worker was not added or removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RosterError {
+    /// The name is taken.
+    #[error("there is a worker {0} already")]
+    Known(String),
+    /// There is none of this name.
+    #[error("there is no worker {0}")]
+    Unknown(String),
+    /// There are too many.
+    #[error("there are {0} workers already, as many as may be")]
+    Full(usize),
+}
+
+struct Entry {
+    config: config::Worker,
+    status: Arc<WorkerStatus>,
+    stop: CancellationToken,
+    _task: AbortHandle,
+}
+
+/// The supervisors of a pool. Tasks run on the runtime that calls.
+pub struct Roster {
+    workers: Mutex<BTreeMap<String, Entry>>,
+    tasks: Mutex<JoinSet<()>>,
+    workers_max: usize,
+}
+
+impl Roster {
+    /// An empty one.
+    pub fn new(workers_max: usize) -> Self {
+        Self { workers: Mutex::default(), tasks: Mutex::default(), workers_max }
+    }
+
+    /// Begins to supervise a worker.
+    ///
+    /// # Errors
+    /// When its name is taken or there are too many.
+    pub fn add(&self, supervision: Supervision) -> Result<(), RosterError> {
+        let mut workers = self.workers.lock();
+        let name = supervision.config.name.to_string();
+        if workers.contains_key(&name) {
+            return Err(RosterError::Known(name));
+        }
+        if workers.len() >= self.workers_max {
+            return Err(RosterError::Full(self.workers_max));
+        }
+        let (config, status) = (supervision.config.clone(), Arc::clone(&supervision.status));
+        let stop = CancellationToken::new();
+        let mut tasks = self.tasks.lock();
+        // Those that ended are not waited for by anybody else.
+        while tasks.try_join_next().is_some() {}
+        let task = tasks.spawn(supervision.run(stop.clone()));
+        workers.insert(name, Entry { config, status, stop, _task: task });
+        Ok(())
+    }
+
+    /// Ends a worker's supervision, which takes it out of its pool.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn remove(&self, name: &str) -> Result<(), RosterError> {
+        let entry = self.workers.lock().remove(name).ok_or_else(|| RosterError::Unknown(name.to_owned()))?;
+        entry.stop.cancel();
+        Ok(())
+    }
+
+    /// Names, configs and states.
+    pub fn list(&self) -> Vec<(config::Worker, Arc<WorkerStatus>)> {
+        let workers = self.workers.lock();
+        workers.values().map(|entry| (entry.config.clone(), Arc::clone(&entry.status))).collect()
+    }
+
+    /// Whether every worker has been described, or found not to answer.
+    pub fn is_settled(&self) -> bool {
+        self.workers.lock().values().all(|entry| entry.status.get().0 != "starting")
+    }
+
+    /// Ends all.
+    pub async fn stop(&self) {
+        for entry in self.workers.lock().values() {
+            entry.stop.cancel();
+        }
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        while tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,10 @@
+//! What the engines tell by themselves: KV events and load, per rank.
+
+mod events;
+mod replay;
+
+pub use events::{EventFeed, EventSource, run};
+
+/// The model name under which block hashes are rooted. One for all: a pool's workers serve one base model, whatever
+/// they call it, and adapters are told apart by their own name.
+pub const NAMESPACE_MODEL: &str = "";

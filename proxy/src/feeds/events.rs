@@ -1,0 +1,209 @@
+//! The event feed of one rank: sockets around the adapter's state machine.
+//!
+//! One task per rank. It owns the SUB socket, reconnects it, and keeps the rank's part of the index equal to what the
+//! engine said. If the task lags, TCP pushes back and the engine drops messages, which shows as a gap and is replayed:
+//! nothing here grows with the delay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rankwise_core::ids::TargetId;
+use rankwise_core::target::{Condition, Target};
+use rankwise_engines::vllm::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket, ZmqMessage};
+
+use super::replay::{ReplayReply, Replays};
+use crate::clock;
+use crate::metrics::TargetMetrics;
+use crate::pool::Pool;
+
+/// Where a rank publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSource {
+    /// The PUB socket.
+    pub endpoint: String,
+    /// The ROUTER that replays.
+    pub replay: Option<String>,
+    /// Empty: everything.
+    pub topic: String,
+}
+
+/// One rank's feed.
+pub struct EventFeed {
+    /// Whose index it writes.
+    pub pool: Arc<Pool>,
+    /// Which rank.
+    pub target: Arc<Target>,
+    /// Where from.
+    pub source: EventSource,
+    /// The adapter's state machine.
+    pub feed: Feed,
+    /// Counters.
+    pub metrics: TargetMetrics,
+    /// For logs: `worker a rank 0`.
+    pub place: String,
+    /// What the metrics already hold.
+    pub reported: FeedCounters,
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A subscription takes effect some time after it is sent, and a message published before that is never delivered. If
+/// it was the last one for now, no gap would ever show: so the tail is asked for again, soon after connecting and
+/// whenever the rank has been quiet for long.
+const TAIL_CHECK_FIRST: Duration = Duration::from_millis(250);
+const TAIL_CHECK: Duration = Duration::from_secs(30);
+
+/// Runs the feed until it is stopped.
+pub async fn run(mut feed: EventFeed, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = feed.stay_connected() => {}
+    }
+    feed.metrics.event_connected.set(0);
+}
+
+impl EventFeed {
+    async fn stay_connected(&mut self) {
+        let mut pause = RECONNECT_PAUSE;
+        loop {
+            let connected = Instant::now();
+            match self.connect().await {
+                Ok(socket) => {
+                    tracing::info!(place = self.place, endpoint = self.source.endpoint, "events connected");
+                    let error = self.listen(socket).await;
+                    tracing::warn!(place = self.place, %error, "events disconnected");
+                    let mut actions = Vec::new();
+                    self.feed.disconnected(clock::now());
+                    self.act(&mut actions, &mut Replays::default());
+                }
+                Err(error) => tracing::debug!(place = self.place, %error, "events not connected"),
+            }
+            if connected.elapsed() > RECONNECT_PAUSE_MAX {
+                pause = RECONNECT_PAUSE;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
+        }
+    }
+
+    async fn connect(&self) -> Result<SubSocket, zeromq::ZmqError> {
+        let mut socket = SubSocket::new();
+        socket.subscribe(&self.source.topic).await?;
+        // Towards a port where nobody listens, connecting neither fails nor returns.
+        timeout(CONNECT_TIMEOUT, socket.connect(&self.source.endpoint))
+            .await
+            .unwrap_or(Err(zeromq::ZmqError::Other("no connection in time")))?;
+        Ok(socket)
+    }
+
+    /// Reads until the connection is gone.
+    async fn listen(&mut self, mut socket: SubSocket) -> zeromq::ZmqError {
+        let mut monitor = socket.monitor();
+        let mut replays = Replays::default();
+        let mut actions = Vec::new();
+        self.feed.connected(clock::now(), &mut actions);
+        self.act(&mut actions, &mut replays);
+        let mut tail_check = Instant::now() + TAIL_CHECK_FIRST;
+        loop {
+            let deadline = self
+                .feed
+                .deadline()
+                .map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.since(clock::now())));
+            tokio::select! {
+                message = socket.recv() => match message {
+                    Ok(message) => {
+                        tail_check = Instant::now() + TAIL_CHECK;
+                        self.metrics.event_messages.inc();
+                        self.feed.live(&frames(message), clock::now(), &mut actions);
+                    }
+                    Err(error) => return error,
+                },
+                event = monitor.next() => if let Some(SocketEvent::Disconnected(_)) | None = event {
+                    return zeromq::ZmqError::Other("the publisher closed the connection");
+                },
+                reply = replays.next() => match reply {
+                    ReplayReply::Message { id, frames } => self.feed.replay(id, &frames, clock::now(), &mut actions),
+                    ReplayReply::Failed { id } => self.feed.replay_failed(id, clock::now(), &mut actions),
+                },
+                () = sleep(deadline) => self.feed.tick(clock::now(), &mut actions),
+                () = tokio::time::sleep_until(tail_check) => {
+                    tail_check = Instant::now() + TAIL_CHECK;
+                    if self.source.replay.is_some() && self.feed.phase() == FeedPhase::Live {
+                        self.feed.check_tail(clock::now(), &mut actions);
+                    }
+                }
+            }
+            self.act(&mut actions, &mut replays);
+        }
+    }
+
+    /// Does what the state machine asks, and says how it stands.
+    fn act(&mut self, actions: &mut Vec<FeedAction>, replays: &mut Replays) {
+        let id = self.target.id;
+        let mut unknown_parent = false;
+        // Bounded: an unknown parent asks for a resync at most once in a while.
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                match action {
+                    FeedAction::Clear => self.pool.state.clear_cache(id),
+                    FeedAction::Apply(event) => {
+                        unknown_parent |= self.pool.state.apply(id, &event, clock::now()).unknown_parent;
+                    }
+                    FeedAction::RequestReplay { from, id } => {
+                        self.metrics.event_replays.inc();
+                        replays.start(self.source.replay.clone(), from, id);
+                    }
+                }
+            }
+            if std::mem::take(&mut unknown_parent) {
+                self.feed.unknown_parent(clock::now(), actions);
+            }
+        }
+        self.report();
+    }
+
+    fn report(&mut self) {
+        let now = *self.feed.counters();
+        let before = std::mem::replace(&mut self.reported, now);
+        self.metrics.event_gaps.inc_by(now.gaps.saturating_sub(before.gaps));
+        self.metrics.event_restarts.inc_by(now.restarts.saturating_sub(before.restarts));
+        let errors = |counters: &FeedCounters| {
+            counters.malformed + counters.decode_errors + counters.wrong_rank + counters.lost
+        };
+        self.metrics.event_errors.inc_by(errors(&now).saturating_sub(errors(&before)));
+        if now.wrong_rank > before.wrong_rank {
+            tracing::error!(place = self.place, "events name another rank: is the event endpoint right?");
+        }
+        let live = self.feed.phase() == FeedPhase::Live;
+        self.metrics
+            .event_connected
+            .set(i64::from(live && self.feed.completeness() == Completeness::Complete));
+        self.target.feed.set_missing_since(self.feed.missing_since());
+        let trusted = self.feed.completeness() != Completeness::Unreplayed;
+        set_condition(&self.target, Condition::UNTRUSTED, !trusted);
+    }
+}
+
+fn set_condition(target: &Target, bit: Condition, on: bool) {
+    let condition = target.health.condition().0;
+    let condition = if on { condition | bit.0 } else { condition & !bit.0 };
+    target.health.set_condition(Condition(condition));
+}
+
+pub(super) fn frames(message: ZmqMessage) -> Vec<Bytes> {
+    message.into_vec()
+}
+
+impl EventFeed {
+    /// The target it writes.
+    pub fn target(&self) -> TargetId {
+        self.target.id
+    }
+}

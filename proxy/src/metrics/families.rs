@@ -1,0 +1,387 @@
+//! The families that the request path and the feeds write.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::error::Stage;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered to the end.
+    Ok,
+    /// The engine answered 4xx.
+    EngineRefused,
+    /// The engine answered 5xx, or 200 with an error event.
+    EngineError,
+    /// The engine broke off.
+    Broken,
+    /// The client went away first.
+    Cancelled,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 5] =
+        [Self::Ok, Self::EngineRefused, Self::EngineError, Self::Broken, Self::Cancelled];
+
+    /// The label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::EngineRefused => "engine_refused",
+            Self::EngineError => "engine_error",
+            Self::Broken => "broken",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// From 10 us: a decision is made of microseconds.
+const DECISION_BUCKETS: &[f64] =
+    &[1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25];
+
+/// From 1 ms to minutes: what engines take.
+const ENGINE_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
+];
+
+/// Every family of the proxy.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(super) registry: Registry,
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    decision: HistogramVec,
+    policy_call: HistogramVec,
+    prompt: HistogramVec,
+    queue: HistogramVec,
+    request: HistogramVec,
+    time_to_first_token: HistogramVec,
+    inter_token: HistogramVec,
+    overlap_blocks: IntCounterVec,
+    cached_tokens_checked: IntCounterVec,
+    races: IntCounterVec,
+    retries: IntCounterVec,
+    filtered: IntCounterVec,
+    /// Failures of policies by pool, policy and reason.
+    pub policy_failures: IntCounterVec,
+    /// Activations by pool and what caused them: admin, config, rollback, failures.
+    pub policy_swaps: IntCounterVec,
+    /// Prompts by pool and how their token ids were found.
+    pub prompts: IntCounterVec,
+    event_messages: IntCounterVec,
+    event_gaps: IntCounterVec,
+    event_replays: IntCounterVec,
+    event_restarts: IntCounterVec,
+    event_errors: IntCounterVec,
+    pub(super) event_connected: IntGaugeVec,
+    /// Bytes read from clients.
+    pub bytes_received: IntCounter,
+    /// Bytes written to clients.
+    pub bytes_sent: IntCounter,
+}
+
+/// The per-pool handles, looked up once.
+#[derive(Clone, Debug)]
+pub struct PoolMetrics {
+    /// Snapshot, policy and booking.
+    pub decision: Histogram,
+    /// The policy call alone.
+    pub policy_call: Histogram,
+    /// From body to block hashes.
+    pub prompt: Histogram,
+    /// Waiting because the policy said so.
+    pub queue: Histogram,
+    /// Bookings that met another and were decided again.
+    pub races: IntCounter,
+    /// Requests that were decided again because nothing had been sent.
+    pub retries: IntCounter,
+    /// Blocks of overlap on the best row.
+    pub overlap_best: IntCounter,
+    /// Blocks of overlap on the chosen row.
+    pub overlap_chosen: IntCounter,
+    /// Blocks that the engine said it reused.
+    pub overlap_reused: IntCounter,
+    /// Replies whose cached tokens were as expected.
+    pub expectation_met: IntCounter,
+    /// Replies whose cached tokens lay between expected without and with pending blocks.
+    pub expectation_pending: IntCounter,
+    /// Replies whose cached tokens were otherwise.
+    pub expectation_missed: IntCounter,
+    /// Rows left out because their target is draining, unhealthy or not yet admitted, in this order.
+    pub filtered: [IntCounter; 3],
+    /// Rows left out because this request failed there before.
+    pub filtered_failed: IntCounter,
+}
+
+/// The per-target handles, looked up once.
+#[derive(Clone, Debug)]
+pub struct TargetMetrics {
+    outcomes: [IntCounter; Outcome::ALL.len()],
+    /// To the first token of an answer.
+    pub time_to_first_token: Histogram,
+    /// Between two chunks of a streamed answer.
+    pub inter_token: Histogram,
+    /// KV-event messages.
+    pub event_messages: IntCounter,
+    /// Gaps in their sequence.
+    pub event_gaps: IntCounter,
+    /// Replays asked for.
+    pub event_replays: IntCounter,
+    /// Restarts seen.
+    pub event_restarts: IntCounter,
+    /// Messages or events that could not be used.
+    pub event_errors: IntCounter,
+    /// 1 while the feed is connected and complete.
+    pub event_connected: IntGauge,
+}
+
+impl TargetMetrics {
+    /// Counts a request that ended so.
+    pub fn request(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+}
+
+struct Builder(Registry);
+
+impl Builder {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let family = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+}
+
+const TARGET: &[&str] = &["pool", "worker", "dp_rank"];
+
+impl Metrics {
+    /// Registers all families.
+    ///
+    /// # Errors
+    /// When two of them have one name: a fault of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let new = Builder(Registry::new());
+        let bytes = new.counters(
+            "rankwise_client_bytes_total",
+            "Body bytes read from and written to clients.",
+            &["direction"],
+        )?;
+        Ok(Self {
+            requests: new.counters(
+                "rankwise_requests_total",
+                "Requests that reached an engine, by target and how they ended.",
+                &["pool", "worker", "dp_rank", "outcome"],
+            )?,
+            errors: new.counters(
+                "rankwise_errors_total",
+                "Requests that the proxy answered with an error of its own, by the stage at which they failed.",
+                &["stage"],
+            )?,
+            decision: new.histograms(
+                "rankwise_decision_seconds",
+                "Snapshot, policy and booking of one decision.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            policy_call: new.histograms(
+                "rankwise_policy_call_seconds",
+                "One call of the routing policy.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            prompt: new.histograms(
+                "rankwise_prompt_seconds",
+                "From the request body to the prompt's block hashes.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            queue: new.histograms(
+                "rankwise_queue_seconds",
+                "Waiting before a decision because the policy asked to wait.",
+                &["pool"],
+                ENGINE_BUCKETS,
+            )?,
+            request: new.histograms(
+                "rankwise_request_seconds",
+                "From a request's head to the end of its answer.",
+                &["api"],
+                ENGINE_BUCKETS,
+            )?,
+            time_to_first_token: new.histograms(
+                "rankwise_time_to_first_token_seconds",
+                "From a request's head to the first token of its answer; streamed answers only.",
+                TARGET,
+                ENGINE_BUCKETS,
+            )?,
+            inter_token: new.histograms(
+                "rankwise_inter_token_seconds",
+                "Between two chunks of a streamed answer.",
+                TARGET,
+                ENGINE_BUCKETS,
+            )?,
+            overlap_blocks: new.counters(
+                "rankwise_overlap_blocks_total",
+                "KV blocks of prompts: held by the best target, held by the chosen one, reused by the engine.",
+                &["pool", "of"],
+            )?,
+            cached_tokens_checked: new.counters(
+                "rankwise_expectation_total",
+                "Replies by whether their cached tokens were as expected, within expected and pending, or not.",
+                &["pool", "result"],
+            )?,
+            races: new.counters(
+                "rankwise_decision_races_total",
+                "Decisions made again because another booking on the chosen target came between.",
+                &["pool"],
+            )?,
+            retries: new.counters(
+                "rankwise_retries_total",
+                "Requests decided again because nothing of them had been sent.",
+                &["pool"],
+            )?,
+            filtered: new.counters(
+                "rankwise_filtered_rows_total",
+                "Targets left out of a policy's table, by reason.",
+                &["pool", "reason"],
+            )?,
+            policy_failures: new.counters(
+                "rankwise_policy_failures_total",
+                "Decisions that the fallback made because the policy failed.",
+                &["pool", "policy", "reason"],
+            )?,
+            policy_swaps: new.counters(
+                "rankwise_policy_activations_total",
+                "Activations of a policy, by what caused them.",
+                &["pool", "cause"],
+            )?,
+            prompts: new.counters(
+                "rankwise_prompts_total",
+                "Prompts by how their token ids were found.",
+                &["pool", "source"],
+            )?,
+            event_messages: new.counters(
+                "rankwise_kv_event_messages_total",
+                "KV-event messages received.",
+                TARGET,
+            )?,
+            event_gaps: new.counters("rankwise_kv_event_gaps_total", "Gaps in a rank's event sequence.", TARGET)?,
+            event_replays: new.counters("rankwise_kv_event_replays_total", "Replays asked for.", TARGET)?,
+            event_restarts: new.counters(
+                "rankwise_kv_event_restarts_total",
+                "Restarts of a rank seen in its event sequence.",
+                TARGET,
+            )?,
+            event_errors: new.counters(
+                "rankwise_kv_event_errors_total",
+                "KV-event messages or events that could not be used.",
+                TARGET,
+            )?,
+            event_connected: new.gauges(
+                "rankwise_kv_events_complete",
+                "1 while a rank's event feed is connected and without a gap.",
+                TARGET,
+            )?,
+            bytes_received: bytes.with_label_values(&["received"]),
+            bytes_sent: bytes.with_label_values(&["sent"]),
+
+            registry: new.0,
+        })
+    }
+
+    /// The handles of one pool.
+    pub fn pool(&self, pool: &str) -> PoolMetrics {
+        let filtered = |reason| self.filtered.with_label_values(&[pool, reason]);
+        let overlap = |of| self.overlap_blocks.with_label_values(&[pool, of]);
+        let expectation = |result| self.cached_tokens_checked.with_label_values(&[pool, result]);
+        PoolMetrics {
+            decision: self.decision.with_label_values(&[pool]),
+            policy_call: self.policy_call.with_label_values(&[pool]),
+            prompt: self.prompt.with_label_values(&[pool]),
+            queue: self.queue.with_label_values(&[pool]),
+            races: self.races.with_label_values(&[pool]),
+            retries: self.retries.with_label_values(&[pool]),
+            overlap_best: overlap("best"),
+            overlap_chosen: overlap("chosen"),
+            overlap_reused: overlap("reused"),
+            expectation_met: expectation("met"),
+            expectation_pending: expectation("pending"),
+            expectation_missed: expectation("missed"),
+            filtered: [filtered("starting"), filtered("unhealthy"), filtered("draining")],
+            filtered_failed: filtered("failed"),
+        }
+    }
+
+    /// The handles of one target.
+    pub fn target(&self, pool: &str, worker: &str, rank: u32) -> TargetMetrics {
+        let rank = rank.to_string();
+        let labels = [pool, worker, rank.as_str()];
+        TargetMetrics {
+            outcomes: Outcome::ALL
+                .map(|outcome| self.requests.with_label_values(&[pool, worker, &rank, outcome.name()])),
+            time_to_first_token: self.time_to_first_token.with_label_values(&labels),
+            inter_token: self.inter_token.with_label_values(&labels),
+            event_messages: self.event_messages.with_label_values(&labels),
+            event_gaps: self.event_gaps.with_label_values(&labels),
+            event_replays: self.event_replays.with_label_values(&labels),
+            event_restarts: self.event_restarts.with_label_values(&labels),
+            event_errors: self.event_errors.with_label_values(&labels),
+            event_connected: self.event_connected.with_label_values(&labels),
+        }
+    }
+
+    /// Forgets the series of a target that is gone.
+    pub fn forget_target(&self, pool: &str, worker: &str, rank: u32) {
+        let rank = rank.to_string();
+        let labels = [pool, worker, rank.as_str()];
+        for outcome in Outcome::ALL {
+            // Not there is as good as gone.
+            let _ = self.requests.remove_label_values(&[pool, worker, &rank, outcome.name()]);
+        }
+        for family in [&self.time_to_first_token, &self.inter_token] {
+            let _ = family.remove_label_values(&labels);
+        }
+        let counters = [
+            &self.event_messages,
+            &self.event_gaps,
+            &self.event_replays,
+            &self.event_restarts,
+            &self.event_errors,
+        ];
+        for family in counters {
+            let _ = family.remove_label_values(&labels);
+        }
+        let _ = self.event_connected.remove_label_values(&labels);
+    }
+
+    /// Counts an answer of the proxy's own.
+    pub fn error(&self, stage: Stage) {
+        self.errors.with_label_values(&[stage.name()]).inc();
+    }
+
+    /// The time of whole requests to one API.
+    pub fn request_seconds(&self, api: &str) -> Histogram {
+        self.request.with_label_values(&[api])
+    }
+}

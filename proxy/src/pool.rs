@@ -1,0 +1,251 @@
+//! A pool: the workers that serve the same models, what is known of them, and the policy that chooses among them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rankwise_core::hash::HashKey;
+use rankwise_core::ids::BlockSize;
+use rankwise_core::request::Prompt;
+use rankwise_core::state::RoutingState;
+use rankwise_prompt::{Api, RoutingFields};
+use tokio::sync::Notify;
+
+use crate::error::{ProxyError, Stage};
+use crate::metrics::{Metrics, PoolMetrics};
+use crate::policies::PoolPolicies;
+use crate::prompts::PromptSource;
+use crate::workers::Workers;
+
+/// Bounds of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolLimits {
+    /// Longest wait of a request because its policy said so.
+    pub queue_time_max: Duration,
+    /// Most requests waiting so at once.
+    pub queue_requests_max: usize,
+    /// Headers, lower case, that a policy may ask for.
+    pub policy_headers: Vec<String>,
+}
+
+/// One pool.
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Models it serves by config; empty: whatever its workers serve.
+    pub models: Vec<String>,
+    /// What each rank holds and how busy it is.
+    pub state: Arc<RoutingState>,
+    /// Its workers.
+    pub workers: Workers,
+    /// Its policy.
+    pub policies: PoolPolicies,
+    /// How prompts become token ids.
+    pub prompts: PromptSource,
+    /// The key of all block hashes.
+    pub key: HashKey,
+    /// Bounds.
+    pub limits: PoolLimits,
+    /// Its counters.
+    pub metrics: PoolMetrics,
+    /// All counters.
+    pub shared_metrics: Metrics,
+    /// Woken when a booking ends.
+    changed: Notify,
+    unit_changed: Notify,
+    sequence: AtomicU64,
+    queued: AtomicUsize,
+}
+
+/// A request's place in the queue.
+pub struct Queued<'a>(&'a AtomicUsize);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What a pool is made of.
+pub struct PoolParts {
+    /// Its name.
+    pub name: String,
+    /// Models by config.
+    pub models: Vec<String>,
+    /// Ledger and index.
+    pub state: Arc<RoutingState>,
+    /// Its policy.
+    pub policies: PoolPolicies,
+    /// How prompts become token ids.
+    pub prompts: PromptSource,
+    /// The key of all block hashes.
+    pub key: HashKey,
+    /// Bounds.
+    pub limits: PoolLimits,
+    /// All counters.
+    pub metrics: Metrics,
+}
+
+impl Pool {
+    /// A pool without workers yet.
+    pub fn new(parts: PoolParts) -> Self {
+        Self {
+            metrics: parts.metrics.pool(&parts.name),
+            shared_metrics: parts.metrics,
+            name: parts.name,
+            models: parts.models,
+            state: parts.state,
+            workers: Workers::default(),
+            policies: parts.policies,
+            prompts: parts.prompts,
+            key: parts.key,
+            limits: parts.limits,
+            changed: Notify::new(),
+            unit_changed: Notify::new(),
+            sequence: AtomicU64::new(0),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// The unit of block figures.
+    pub fn block_size(&self) -> BlockSize {
+        self.state.pool_block_size()
+    }
+
+    /// A worker with this block size is joining. The first one's becomes the unit of the pool.
+    pub fn first_block_size(&self, size: BlockSize) {
+        if self.workers.current().is_empty() && size != self.block_size() {
+            self.state.set_pool_block_size(size);
+            self.unit_changed.notify_one();
+        }
+    }
+
+    /// Resolves when the unit has changed.
+    pub async fn unit_changes(&self) {
+        self.unit_changed.notified().await;
+    }
+
+    /// Its first model name, empty while none is known.
+    pub fn model(&self) -> String {
+        let by_worker = || self.workers.current().iter().find_map(|worker| worker.models.first().cloned());
+        self.models.first().cloned().or_else(by_worker).unwrap_or_default()
+    }
+
+    /// The next decision's number.
+    pub fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Relaxed)
+    }
+
+    /// Says that a booking ended.
+    pub fn load_changed(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves at the next end of a booking after this call.
+    pub fn load_changes(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
+    }
+
+    /// A place in the queue.
+    ///
+    /// # Errors
+    /// 503 when it is full.
+    pub fn enter_queue(&self) -> Result<Queued<'_>, ProxyError> {
+        if self.queued.fetch_add(1, Relaxed) >= self.limits.queue_requests_max {
+            self.queued.fetch_sub(1, Relaxed);
+            return Err(ProxyError::new(Stage::Queue, "too many requests are waiting"));
+        }
+        Ok(Queued(&self.queued))
+    }
+
+    /// Requests waiting because their policy said so.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
+    /// From a body to the hashes of its blocks. `None` where the ids cannot be known: routed by load.
+    ///
+    /// # Errors
+    /// 400 for a prompt that no engine would take.
+    pub async fn prompt(
+        &self,
+        api: Api,
+        fields: &RoutingFields,
+        body: &Bytes,
+    ) -> Result<Option<Prompt>, ProxyError> {
+        let started = Instant::now();
+        let Some(ids) = self.prompts.token_ids(self, api, body).await? else { return Ok(None) };
+        let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
+        let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let workers = self.workers.current();
+        let blocks = workers.block_sizes().iter().map(|size| (*size, self.key.blocks(&ids, *size).into()));
+        let prompt = Prompt { namespace, tokens, blocks: blocks.collect() };
+        self.metrics.prompt.observe(started.elapsed().as_secs_f64());
+        Ok(Some(prompt))
+    }
+
+    /// The namespace of a request's blocks. An adapter is served under a model name of its own; its blocks carry its
+    /// name, the base model's carry none.
+    fn namespace(&self, model: &str, salt: Option<&str>) -> rankwise_core::hash::Namespace {
+        let lora =
+            self.workers.current().iter().any(|worker| worker.adapters.iter().any(|name| name == model));
+        self.key.namespace(crate::feeds::NAMESPACE_MODEL, lora.then_some(model), salt)
+    }
+}
+
+/// All pools.
+pub struct Pools(Vec<Arc<Pool>>);
+
+impl Pools {
+    /// These, in the order of the config.
+    pub fn new(pools: Vec<Arc<Pool>>) -> Self {
+        Self(pools)
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.0.iter()
+    }
+
+    /// The one of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.0.iter().find(|pool| pool.name == name)
+    }
+
+    /// The pool that serves a model: by config, else by what workers say.
+    ///
+    /// # Errors
+    /// 404 for a model that nobody serves, 503 while that cannot be known because a pool has no worker yet.
+    pub fn serving(&self, model: &str) -> Result<Arc<Pool>, ProxyError> {
+        let by_config = self.0.iter().find(|pool| pool.models.iter().any(|name| name == model));
+        let serves = |pool: &&Arc<Pool>| {
+            pool.models.is_empty()
+                && pool.workers.current().iter().any(|worker| worker.models.iter().any(|name| name == model))
+        };
+        if let Some(pool) = by_config.or_else(|| self.0.iter().find(serves)) {
+            return Ok(Arc::clone(pool));
+        }
+        if self.0.iter().any(|pool| pool.models.is_empty() && pool.workers.current().is_empty()) {
+            return Err(ProxyError::new(Stage::Decision, "no worker yet"));
+        }
+        Err(ProxyError::new(Stage::Model, format!("the model `{model}` is not served here"))
+            .parameter(Some("model".to_owned())))
+    }
+
+    /// Every model, once.
+    pub fn models(&self) -> Vec<String> {
+        let mut models: Vec<String> = Vec::new();
+        for pool in &self.0 {
+            models.extend(pool.models.iter().cloned());
+            if pool.models.is_empty() {
+                let workers = pool.workers.current();
+                models.extend(workers.iter().flat_map(|worker| worker.models.iter().cloned()));
+            }
+        }
+        models.sort();
+        models.dedup();
+        models
+    }
+}

@@ -1,0 +1,157 @@
+//! The head of a request: which API it calls, and which of its headers go on.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Method, StatusCode};
+use rankwise_engines::vllm::pin::is_client_rank_header;
+use rankwise_prompt::Api;
+
+use crate::error::{ProxyError, Stage};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// An answer of a model: placed and forwarded.
+    Generate(Api),
+    /// The list of models: answered here, for all workers together.
+    Models,
+}
+
+/// Finds the route. What is not on this list is not forwarded, so that an engine's admin paths are out of reach.
+///
+/// # Errors
+/// 404 for a path that is not served, 405 for the wrong method.
+pub(super) fn route(method: &Method, path: &str) -> Result<Route, ProxyError> {
+    let (route, expected) = match path {
+        "/v1/chat/completions" => (Route::Generate(Api::ChatCompletions), Method::POST),
+        "/v1/completions" => (Route::Generate(Api::Completions), Method::POST),
+        "/v1/models" => (Route::Models, Method::GET),
+        _ => return Err(ProxyError::new(Stage::Head, "no such path here")),
+    };
+    if *method == expected {
+        Ok(route)
+    } else {
+        let message = format!("{expected} is the method of this path");
+        Err(ProxyError::new(Stage::Head, message).status(StatusCode::METHOD_NOT_ALLOWED))
+    }
+}
+
+/// The API's name in metrics and the access log.
+pub(super) fn api_name(api: Api) -> &'static str {
+    match api {
+        Api::ChatCompletions => "chat_completions",
+        Api::Completions => "completions",
+    }
+}
+
+/// The header that carries a request's id, in both directions.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The client's request id if it is a plain short one, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let plain = |value: &&HeaderValue| {
+        !value.is_empty()
+            && value.len() <= REQUEST_ID_BYTES_MAX
+            && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers.get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(|| {
+        let id = format!("{:032x}", fastrand::u128(..));
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    })
+}
+
+/// Hop-by-hop headers (RFC 9110, 7.6.1), and those that the sender of a message sets itself.
+const NOT_FORWARDED: [HeaderName; 8] =
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, CONTENT_LENGTH, EXPECT, HOST];
+
+/// Takes out what must not travel further: hop-by-hop headers, those that `connection` names, every spelling in
+/// which a client could choose a rank, and this proxy's own.
+///
+/// `accept-encoding` goes too: tokens are read from the answers.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(ACCEPT_ENCODING);
+    strip(headers, |name| name.starts_with(OWN) || is_client_rank_header(name));
+}
+
+/// The same for an answer.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    let length = headers.get(CONTENT_LENGTH).cloned();
+    strip_hop_by_hop(headers);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    strip(headers, |name| name.starts_with(OWN));
+}
+
+/// What this proxy's own headers begin with.
+const OWN: &str = "x-rankwise-";
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.into_iter().chain(NOT_FORWARDED) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-authenticate");
+    headers.remove("proxy-authorization");
+    headers.remove("proxy-connection");
+}
+
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let named: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name.as_str())).cloned().collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_paths_are_served() {
+        assert_eq!(
+            route(&Method::POST, "/v1/chat/completions").unwrap(),
+            Route::Generate(Api::ChatCompletions)
+        );
+        for path in
+            ["/metrics", "/reset_prefix_cache", "/v1/load_lora_adapter", "/sleep", "/kv_event_sources", "/"]
+        {
+            assert_eq!(route(&Method::POST, path).unwrap_err().status, 404);
+        }
+        assert_eq!(route(&Method::GET, "/v1/completions").unwrap_err().status, 405);
+    }
+
+    #[test]
+    fn a_clients_choice_of_rank_is_taken_out() {
+        let mut headers = HeaderMap::new();
+        for name in
+            ["x-data-parallel-rank", "connection", "x-secret-hop", "x-rankwise-worker", "authorization"]
+        {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x-secret-hop"));
+        }
+        strip_request(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert!(headers.contains_key("authorization"));
+    }
+
+    #[test]
+    fn odd_request_ids_are_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
+        assert_eq!(request_id(&headers), "abc-1");
+        headers.insert(REQUEST_ID, HeaderValue::from_static("with space"));
+        assert_eq!(request_id(&headers).len(), 32);
+    }
+}

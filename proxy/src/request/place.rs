@@ -1,0 +1,324 @@
+//! Placing a request: snapshot, policy, booking.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use rankwise_core::fallback;
+use rankwise_core::ids::TargetId;
+use rankwise_core::policy::{Column, Decision, Fact, Facts, Needs, Phase, PolicyRequest, Rejection};
+use rankwise_core::request::PlacementRequest;
+use rankwise_core::snapshot::Snapshot;
+use rankwise_core::state::{Booking, Choice, Raced};
+use rankwise_core::target::{Availability, Target};
+use rankwise_policy_host::{Activation, Current, ThreadPolicies};
+
+use super::story::Expected;
+use crate::clock;
+use crate::config::Fallback;
+use crate::error::{ProxyError, Stage};
+use crate::pool::Pool;
+use crate::workers::{Rank, Worker};
+
+/// What is known of a request before it is placed.
+pub(super) struct Placement<'a> {
+    /// For the ledger and the index.
+    pub request: PlacementRequest<'a>,
+    /// The client's headers, of which the policy sees those it asked for.
+    pub headers: &'a HeaderMap,
+    /// Priority as the client gave it.
+    pub priority: Option<i32>,
+    /// Decisions made before.
+    pub attempt: u32,
+    /// Targets that failed this request.
+    pub failed: &'a [TargetId],
+}
+
+/// A request's place, booked.
+pub(super) struct Placed {
+    /// The worker to send it to.
+    pub worker: Arc<Worker>,
+    /// Position of the rank in the worker's list; none where the engine chooses.
+    pub rank: Option<usize>,
+    /// Freed when dropped.
+    pub booking: Booking,
+    /// Which policy decided: `name@version`, or the fallback's name.
+    pub policy: HeaderValue,
+    /// Blocks that the chosen rank holds, in its own block size.
+    pub overlap_blocks: u32,
+    /// What `cached_tokens` should say; none where it cannot be known.
+    pub expected: Option<Expected>,
+}
+
+impl Placed {
+    /// What failed if this failed: the pinned rank, or all of the worker's.
+    pub(super) fn failed_targets(&self) -> impl Iterator<Item = TargetId> + '_ {
+        let ranks = match self.rank {
+            Some(rank) => self.worker.ranks.get(rank..=rank),
+            None => self.worker.ranks.get(..),
+        };
+        ranks.unwrap_or_default().iter().map(|rank| rank.target.id)
+    }
+
+    /// The pinned rank.
+    pub(super) fn rank(&self) -> Option<&Rank> {
+        self.worker.ranks.get(self.rank?)
+    }
+}
+
+/// A thread's part in deciding: its policy instances and the buffer it builds snapshots in.
+pub(super) struct Decider {
+    policies: ThreadPolicies,
+    snapshot: Snapshot,
+    /// The name of the activation that decided last, ready for a header.
+    label: Option<(u64, HeaderValue)>,
+}
+
+/// How often a decision that met another booking is made again before it is booked regardless.
+const RACES_MAX: u32 = 1;
+
+enum Verdict {
+    Placed(Box<Placed>),
+    Wait(Duration),
+}
+
+impl Decider {
+    /// With these instances.
+    pub(super) fn new(policies: ThreadPolicies) -> Self {
+        Self { policies, snapshot: Snapshot::default(), label: None }
+    }
+
+    fn decide(
+        &mut self,
+        pool: &Pool,
+        current: &Current,
+        placement: &Placement<'_>,
+        request: &PolicyRequest,
+    ) -> Result<Verdict, ProxyError> {
+        let columns = current.activation().map_or(&[][..], |activation| &activation.needs().columns);
+        for race in 0..=RACES_MAX {
+            self.take_snapshot(pool, columns, placement);
+            if self.snapshot.rows().is_empty() {
+                return Err(nothing_to_pick(pool));
+            }
+            let (decision, policy) = self.pick(pool, current, request);
+            let choice = match decision {
+                Decision::Rank(row) => Choice::Row(row),
+                Decision::Worker(worker) => Choice::Worker(rankwise_core::ids::WorkerId(worker)),
+                Decision::Wait(ms) => return Ok(Verdict::Wait(Duration::from_millis(ms.into()))),
+                Decision::Reject(rejection) => return Err(rejected(&rejection)),
+                // Checked by the host: not in this phase.
+                Decision::Skip => return Err(ProxyError::new(Stage::Internal, "skip outside of prefill")),
+            };
+            let booked =
+                pool.state.book(&self.snapshot, choice, &placement.request, race == RACES_MAX, clock::now());
+            match booked {
+                Ok(booking) => {
+                    let prompt_read = placement.request.prompt.is_some();
+                    return self.placed(pool, choice, booking, policy, prompt_read);
+                }
+                Err(Raced::Booked) => pool.metrics.races.inc(),
+                Err(Raced::Gone) => {}
+            }
+        }
+        // Only a target that was taken out meanwhile refuses a forced booking.
+        Err(nothing_to_pick(pool))
+    }
+
+    fn take_snapshot(&mut self, pool: &Pool, columns: &[Column], placement: &Placement<'_>) {
+        let metrics = &pool.metrics;
+        let mut filter = |target: &Target| {
+            if placement.failed.contains(&target.id) {
+                metrics.filtered_failed.inc();
+                return false;
+            }
+            let reason = match target.health.availability() {
+                Availability::Ready => return true,
+                Availability::Starting => 0,
+                Availability::Unhealthy => 1,
+                Availability::Draining => 2,
+            };
+            metrics.filtered[reason].inc();
+            false
+        };
+        pool.state.snapshot(&placement.request, columns, &mut filter, clock::now(), &mut self.snapshot);
+    }
+
+    /// The policy's decision, or the fallback's on the same snapshot.
+    fn pick(&mut self, pool: &Pool, current: &Current, request: &PolicyRequest) -> (Decision, HeaderValue) {
+        let snapshot = &self.snapshot;
+        let rows = u32::try_from(snapshot.rows().len()).unwrap_or(u32::MAX);
+        if let Some(activation) = current.activation() {
+            let has_worker = |worker: u32| snapshot.rows().iter().any(|row| row.worker.0 == worker);
+            let started = Instant::now();
+            let picked = self.policies.pick(activation, request, rows, snapshot.packed(), has_worker);
+            pool.metrics.policy_call.observe(started.elapsed().as_secs_f64());
+            match picked {
+                Ok(decision) => {
+                    pool.policies.succeeded(activation, clock::now());
+                    return (decision, self.label(activation));
+                }
+                Err(failure) => pool.policies.failed(activation, &failure, clock::now()),
+            }
+        }
+        let row = match pool.policies.fallback() {
+            Fallback::LeastLoaded => fallback::least_loaded(&self.snapshot, request.sequence),
+            Fallback::RoundRobin => fallback::round_robin(request.sequence, rows),
+        };
+        // There is a row: an empty snapshot was refused before.
+        (Decision::Rank(row.unwrap_or(0)), pool.policies.fallback_label())
+    }
+
+    fn label(&mut self, activation: &Activation) -> HeaderValue {
+        match &self.label {
+            Some((id, label)) if *id == activation.id() => label.clone(),
+            _ => {
+                let name = HeaderValue::try_from(activation.version().to_string());
+                let label = name.unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
+                self.label = Some((activation.id(), label.clone()));
+                label
+            }
+        }
+    }
+
+    fn placed(
+        &self,
+        pool: &Pool,
+        choice: Choice,
+        booking: Booking,
+        policy: HeaderValue,
+        prompt_read: bool,
+    ) -> Result<Verdict, ProxyError> {
+        let workers = pool.workers.current();
+        // Discovery took the worker out between snapshot and now: as if nothing had been there.
+        let gone = || nothing_to_pick(pool);
+        let placed = match choice {
+            Choice::Worker(worker) => {
+                let worker = workers.get(worker).ok_or_else(gone)?;
+                Placed {
+                    worker: Arc::clone(worker),
+                    rank: None,
+                    booking,
+                    policy,
+                    overlap_blocks: 0,
+                    expected: None,
+                }
+            }
+            Choice::Row(row) => {
+                let target = self.snapshot.target(row).ok_or_else(gone)?;
+                let worker = workers.get(target.spec.worker).ok_or_else(gone)?;
+                let rank =
+                    worker.ranks.iter().position(|rank| rank.target.id == target.id).ok_or_else(gone)?;
+                let promise = booking.expected();
+                let held = promise.device_blocks + promise.host_blocks + promise.disk_blocks;
+                let tokens = |blocks| {
+                    worker.engine.expected_cached_tokens(blocks, promise.block_size, promise.prompt_tokens)
+                };
+                let expected = prompt_read.then(|| Expected {
+                    held_tokens: tokens(held),
+                    pending_tokens: tokens(held + promise.pending_blocks),
+                    block_size: promise.block_size.0,
+                });
+                let best = self.snapshot.rows().iter().map(|row| row.overlap.held()).max().unwrap_or(0);
+                pool.metrics.overlap_best.inc_by(best.into());
+                pool.metrics.overlap_chosen.inc_by(held.into());
+                Placed {
+                    worker: Arc::clone(worker),
+                    rank: Some(rank),
+                    overlap_blocks: held,
+                    booking,
+                    policy,
+                    expected,
+                }
+            }
+        };
+        Ok(Verdict::Placed(Box::new(placed)))
+    }
+}
+
+/// Decides where a request goes and books it there, waiting where the policy says so.
+///
+/// # Errors
+/// 503 when no target may be picked or the wait is over; what the policy rejects with.
+pub(super) async fn place(
+    decider: &std::cell::RefCell<Decider>,
+    pool: &Pool,
+    placement: &Placement<'_>,
+) -> Result<Placed, ProxyError> {
+    let started = Instant::now();
+    let mut queued = None;
+    loop {
+        let current = pool.policies.current();
+        let request =
+            policy_request(pool, placement, current.activation().map(|activation| activation.needs()));
+        // Before the decision, so that no change after it is missed.
+        let changed = pool.load_changes();
+        let decided = Instant::now();
+        let verdict = decider.borrow_mut().decide(pool, &current, placement, &request)?;
+        pool.metrics.decision.observe(decided.elapsed().as_secs_f64());
+        match verdict {
+            Verdict::Placed(placed) => {
+                if queued.is_some() {
+                    pool.metrics.queue.observe(started.elapsed().as_secs_f64());
+                }
+                return Ok(*placed);
+            }
+            Verdict::Wait(at_most) => {
+                let left = pool.limits.queue_time_max.saturating_sub(started.elapsed());
+                if left.is_zero() {
+                    return Err(ProxyError::new(Stage::Queue, "no dp rank had room in time"));
+                }
+                if queued.is_none() {
+                    queued = Some(pool.enter_queue()?);
+                }
+                // Woken or not: what counts is the next decision.
+                let _ = tokio::time::timeout(at_most.min(left), changed).await;
+            }
+        }
+    }
+}
+
+fn policy_request(pool: &Pool, placement: &Placement<'_>, needs: Option<&Needs>) -> PolicyRequest {
+    let request = &placement.request;
+    let mut facts = Facts::default();
+    facts.set(Fact::PromptTokens, request.prompt.map_or(0, |prompt| prompt.tokens.into()));
+    facts.set(
+        Fact::PromptBlocks,
+        request.prompt.map_or(0, |prompt| u64::from(prompt.tokens / pool.block_size().0.max(1))),
+    );
+    facts.set(Fact::MaxOutputTokens, request.max_output_tokens.unwrap_or(0).into());
+    facts.set(Fact::Sequences, request.sequences.into());
+    if let Some(priority) = placement.priority {
+        facts.set(Fact::Priority, (i64::from(priority) + (1 << 31)) as u64);
+    }
+    facts.set(Fact::Attempt, placement.attempt.into());
+    let text = needs
+        .map_or(&[][..], |needs| &needs.headers)
+        .iter()
+        .filter(|name| pool.limits.policy_headers.contains(name))
+        .filter_map(|name| Some((name.clone(), placement.headers.get(name)?.to_str().ok()?.to_owned())))
+        .collect();
+    PolicyRequest {
+        sequence: pool.next_sequence(),
+        seed: fastrand::u64(..),
+        phase: Phase::Aggregated,
+        facts,
+        text,
+    }
+}
+
+fn nothing_to_pick(pool: &Pool) -> ProxyError {
+    let message = if pool.state.targets().is_empty() {
+        format!("pool {}: no worker yet", pool.name)
+    } else {
+        format!("pool {}: no dp rank is available", pool.name)
+    };
+    ProxyError::new(Stage::Decision, message)
+}
+
+fn rejected(rejection: &Rejection) -> ProxyError {
+    let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    ProxyError::new(Stage::Decision, rejection.reason.clone())
+        .status(status)
+        .retry_after(rejection.retry_after_s)
+}

@@ -1,0 +1,9 @@
+//! Connections to the workers: one pool per request thread, nothing shared, nothing locked.
+
+mod body;
+mod fetch;
+mod pool;
+
+pub use body::UpstreamBody;
+pub use fetch::{FetchError, Fetched, Origin};
+pub use pool::{Checkout, SendError, UpstreamPool, UpstreamTimes};

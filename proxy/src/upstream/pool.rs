@@ -1,0 +1,183 @@
+//! The pool of one request thread.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rankwise_core::ids::WorkerId;
+use rustc_hash::FxHashMap;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::UpstreamBody;
+use crate::workers::Worker;
+
+/// How long a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamTimes {
+    /// For the TCP connection.
+    pub connect: Duration,
+    /// For the head of the answer, once the request is written.
+    pub first_byte: Duration,
+    /// An idle connection is dropped after this, before the engine drops it itself.
+    pub idle: Duration,
+}
+
+/// Why a request did not get an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection; nothing was sent.
+    #[error("connect: {0}")]
+    Connect(std::io::Error),
+    /// The connection handed the request back; nothing was sent.
+    #[error("connection closed before the request was written")]
+    Unsent,
+    /// Something may have been written.
+    #[error("{0}")]
+    Broken(hyper::Error),
+    /// No head of an answer in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl SendError {
+    /// Whether the request certainly never reached an engine, so that sending it elsewhere runs it once.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Unsent)
+    }
+}
+
+struct Idle {
+    sender: SendRequest<UpstreamBody>,
+    since: Instant,
+}
+
+/// Idle connections by worker. Bounded per worker; the freshest is used first.
+pub struct UpstreamPool {
+    idle: RefCell<FxHashMap<WorkerId, VecDeque<Idle>>>,
+    idle_per_worker_max: usize,
+    times: UpstreamTimes,
+}
+
+/// A connection in use: goes back to the pool when its answer has been read to the end, is closed otherwise.
+pub struct Checkout {
+    sender: SendRequest<UpstreamBody>,
+    worker: WorkerId,
+    pool: Rc<UpstreamPool>,
+}
+
+impl UpstreamPool {
+    /// A pool that keeps at most so many idle connections per worker.
+    pub fn new(idle_per_worker_max: usize, times: UpstreamTimes) -> Rc<Self> {
+        Rc::new(Self { idle: RefCell::default(), idle_per_worker_max, times })
+    }
+
+    /// Sends one request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// [`SendError::is_unsent`] tells whether the request may be decided again.
+    pub async fn send(
+        self: &Rc<Self>,
+        worker: &Arc<Worker>,
+        mut request: Request<UpstreamBody>,
+    ) -> Result<(Response<Incoming>, Checkout), SendError> {
+        // An idle connection may have been closed under us. What it hands back unwritten goes on the next one, and
+        // at last on a fresh one, whose failure is the worker's.
+        while let Some(mut sender) = self.take_idle(worker.id) {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match self.exchange(&mut sender, request).await {
+                Ok(response) => return Ok((response, self.checkout(sender, worker.id))),
+                Err((_, Some(unsent))) => request = unsent,
+                Err((error, None)) => return Err(error),
+            }
+        }
+        let mut sender = self.connect(worker).await?;
+        match self.exchange(&mut sender, request).await {
+            Ok(response) => Ok((response, self.checkout(sender, worker.id))),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        sender: &mut SendRequest<UpstreamBody>,
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, (SendError, Option<Request<UpstreamBody>>)> {
+        match timeout(self.times.first_byte, sender.try_send_request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => match error.take_message() {
+                Some(request) => Err((SendError::Unsent, Some(request))),
+                None => Err((SendError::Broken(error.into_error()), None)),
+            },
+            Err(_) => Err((SendError::TimedOut(self.times.first_byte), None)),
+        }
+    }
+
+    async fn connect(&self, worker: &Worker) -> Result<SendRequest<UpstreamBody>, SendError> {
+        let stream = timeout(self.times.connect, TcpStream::connect(worker.address.as_str()))
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .map_err(SendError::Connect)?;
+        stream.set_nodelay(true).map_err(SendError::Connect)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(64 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| SendError::Unsent)?;
+        // Ends by itself when its sender is dropped; the thread's local set is dropped at shutdown.
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "upstream connection");
+            }
+        });
+        Ok(sender)
+    }
+
+    fn checkout(self: &Rc<Self>, sender: SendRequest<UpstreamBody>, worker: WorkerId) -> Checkout {
+        Checkout { sender, worker, pool: Rc::clone(self) }
+    }
+
+    fn take_idle(&self, worker: WorkerId) -> Option<SendRequest<UpstreamBody>> {
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&worker)?;
+        while let Some(connection) = connections.pop_back() {
+            if !connection.sender.is_closed() && connection.since.elapsed() < self.times.idle {
+                return Some(connection.sender);
+            }
+        }
+        None
+    }
+
+    /// Drops what has idled too long, and the shelves of workers that are gone. Called now and then by the thread.
+    pub fn sweep(&self, known: impl Fn(WorkerId) -> bool) {
+        self.idle.borrow_mut().retain(|worker, connections| {
+            connections.retain(|connection| {
+                !connection.sender.is_closed() && connection.since.elapsed() < self.times.idle
+            });
+            !connections.is_empty() && known(*worker)
+        });
+    }
+}
+
+impl Checkout {
+    /// Puts the connection back: its answer has been read to the end.
+    pub fn give_back(self) {
+        if self.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.pool.idle.borrow_mut();
+        let connections = idle.entry(self.worker).or_default();
+        if connections.len() == self.pool.idle_per_worker_max {
+            connections.pop_front();
+        }
+        connections.push_back(Idle { sender: self.sender, since: Instant::now() });
+    }
+}

@@ -1,0 +1,127 @@
+//! The workers of a pool: which there are and how they are spoken to.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue};
+use rankwise_core::ids::{BlockSize, WorkerId};
+use rankwise_core::target::Target;
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use crate::metrics::TargetMetrics;
+
+/// One worker as the request path needs it. Replaced as a whole when the worker is discovered anew.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its number.
+    pub id: WorkerId,
+    /// Its name in config, metrics and headers.
+    pub name: HeaderValue,
+    /// `host:port` to connect to.
+    pub address: String,
+    /// The value of `host` on requests to it.
+    pub authority: HeaderValue,
+    /// Sent with every request to it, over the client's own.
+    pub headers: HeaderMap,
+    /// What speaks there.
+    pub engine: rankwise_engines::Engine,
+    /// Its ranks.
+    pub ranks: Vec<Rank>,
+    /// Models it serves, adapters included.
+    pub models: Vec<String>,
+    /// Those of them that are LoRA adapters.
+    pub adapters: Vec<String>,
+    /// Wakes the worker's supervisor.
+    pub alarm: Arc<Notify>,
+}
+
+/// One rank of a worker.
+#[derive(Debug)]
+pub struct Rank {
+    /// Its target.
+    pub target: Arc<Target>,
+    /// The value of the pinning header; none where the worker has one rank or cannot be pinned.
+    pub pin: Option<HeaderValue>,
+    /// Its counters.
+    pub metrics: TargetMetrics,
+}
+
+impl Worker {
+    /// The name as text.
+    pub fn name(&self) -> &str {
+        self.name.to_str().unwrap_or_default()
+    }
+
+    /// A request could not connect: have the supervisor look.
+    pub fn connect_failed(&self) {
+        self.alarm.notify_one();
+    }
+}
+
+/// All workers of a pool, immutable: readers take the table as it is.
+#[derive(Debug, Default)]
+pub struct WorkerTable {
+    workers: FxHashMap<WorkerId, Arc<Worker>>,
+    block_sizes: Vec<BlockSize>,
+}
+
+impl WorkerTable {
+    /// Of these.
+    pub fn new(workers: impl IntoIterator<Item = Arc<Worker>>) -> Self {
+        let workers: FxHashMap<_, _> = workers.into_iter().map(|worker| (worker.id, worker)).collect();
+        let sizes = |worker: &Arc<Worker>| {
+            worker.ranks.iter().map(|rank| rank.target.spec.block_size).collect::<Vec<_>>()
+        };
+        let mut block_sizes: Vec<_> = workers.values().flat_map(sizes).collect();
+        block_sizes.sort();
+        block_sizes.dedup();
+        Self { workers, block_sizes }
+    }
+
+    /// The block sizes in use, each once.
+    pub fn block_sizes(&self) -> &[BlockSize] {
+        &self.block_sizes
+    }
+
+    /// One of them.
+    pub fn get(&self, id: WorkerId) -> Option<&Arc<Worker>> {
+        self.workers.get(&id)
+    }
+
+    /// All, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        let mut workers: Vec<_> = self.workers.values().collect();
+        workers.sort_by_key(|worker| worker.id);
+        workers.into_iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+}
+
+/// The table that discovery publishes.
+#[derive(Debug, Default)]
+pub struct Workers(ArcSwap<WorkerTable>);
+
+impl Workers {
+    /// As it is now.
+    pub fn current(&self) -> arc_swap::Guard<Arc<WorkerTable>> {
+        self.0.load()
+    }
+
+    /// Adds a worker, or replaces the one with its number.
+    pub fn put(&self, worker: Arc<Worker>) {
+        self.0.rcu(|table| {
+            let others = table.workers.values().filter(|other| other.id != worker.id).cloned();
+            WorkerTable::new(others.chain([Arc::clone(&worker)]))
+        });
+    }
+
+    /// Takes one out.
+    pub fn remove(&self, id: WorkerId) {
+        self.0.rcu(|table| WorkerTable::new(table.workers.values().filter(|other| other.id != id).cloned()));
+    }
+}
