@@ -45,7 +45,7 @@ fn bad(text: String) -> Result<Decision, PolicyFailure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::Rejection as WireRejection;
+    use crate::bindings::rankwise::policy::types::Rejection as WireRejection;
 
     fn checked(answer: bindings::Decision, phase: Phase) -> Result<Decision, String> {
         check(answer, phase, 8, |worker| worker == 3).map_err(|failure| failure.to_string())

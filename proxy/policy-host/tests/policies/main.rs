@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+#[expect(clippy::unwrap_used, reason = "helpers of tests; only test functions are exempt by config")]
 mod guests;
 mod refused;
 mod spoilt;
