@@ -144,18 +144,30 @@ async fn activate(running: &Running, policy: &str) -> anyhow::Result<()> {
 }
 
 /// Empties the engines' caches and waits until the proxy has heard of it.
+///
+/// As vLLM, the engines tell of it with their next step: a prompt shorter than a block makes each of them take one.
 async fn fresh_caches(fleet: &Fleet, running: &Running) -> anyhow::Result<()> {
     fleet.clear_caches();
     for worker in fleet.workers() {
-        worker.clear_logs();
+        let address = worker.url().trim_start_matches("http://").to_owned();
+        for rank in 0..worker.stats().len() {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("x-data-parallel-rank", http::HeaderValue::from(rank));
+            let nudge = json!({ "model": "sim", "prompt": [1, 2, 3], "max_tokens": 1 }).to_string();
+            let origin = Origin { address: address.clone(), headers };
+            origin.post("/v1/completions", Bytes::from(nudge), 1 << 16, START_TIMEOUT).await?;
+        }
     }
     wait("the proxy to see the caches empty", async || {
-        running
-            .pools()
-            .iter()
-            .all(|pool| pool.state.targets().iter().all(|target| pool.state.cached_blocks(target.id) == 0))
+        running.pools().iter().all(|pool| {
+            pool.state.targets().iter().all(|target| pool.state.cached_blocks(target.id) == 0)
+        })
     })
-    .await
+    .await?;
+    for worker in fleet.workers() {
+        worker.clear_logs();
+    }
+    Ok(())
 }
 
 async fn wait(what: &str, holds: impl AsyncFn() -> bool) -> anyhow::Result<()> {

@@ -1,0 +1,139 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::{Client, Reply, wait_until, worker_flags};
+
+/// A running proxy. Killed when dropped; its log is printed then if the test failed.
+pub struct Proxy {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// The client listener.
+    pub client: Client,
+    /// The status listener.
+    pub status: Client,
+    /// The admin listener.
+    pub admin: Client,
+    /// Where clients connect.
+    pub address: SocketAddr,
+}
+
+impl Proxy {
+    /// In front of a fleet, with decision headers; ready when this returns.
+    pub async fn serving(fleet: &rankwise_sim::Fleet, arguments: &[&str]) -> Self {
+        let mut all = worker_flags(fleet);
+        all.extend(arguments.iter().map(ToString::to_string));
+        let proxy = Self::start(&all).await;
+        proxy.ready().await;
+        proxy
+    }
+
+    /// `rankwise serve` with these arguments, on free ports; its listeners are open when this returns.
+    pub async fn start(arguments: &[String]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rankwise"))
+            .args(["serve", "--expose-decision"])
+            .args(["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(arguments)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info,rankwise=debug".into()))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, lines) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().expect("not poisoned").push(line);
+            }
+        });
+        let find = |name: &str| -> Option<SocketAddr> {
+            let lines = log.lock().expect("not poisoned");
+            let field = |line: &String| line.split(&format!("{name}=")).nth(1)?.split_whitespace().next()?.parse().ok();
+            lines.iter().find_map(field)
+        };
+        let mut addresses = None;
+        wait_until("the proxy to listen", async || {
+            addresses = find("address").zip(find("status")).zip(find("admin"));
+            addresses.is_some()
+        })
+        .await;
+        let ((address, status), admin) = addresses.expect("waited for");
+        let client = Client::new(address);
+        Self { child, log, client, status: Client::new(status), admin: Client::new(admin), address }
+    }
+
+    /// Waits until /readyz says so.
+    pub async fn ready(&self) {
+        wait_until("the proxy to be ready", async || self.status.get("/readyz").await.status == 200).await;
+    }
+
+    /// Waits until nothing is booked and the index has seen what every engine has cached.
+    pub async fn settled(&self, fleet: &rankwise_sim::Fleet) {
+        wait_until("the index to hold what the engines hold", async || {
+            let ranks = self.ranks().await;
+            let idle = ranks.iter().all(|rank| rank["ledger"]["running"] == 0);
+            idle && ranks.iter().all(|rank| {
+                let worker = rank["worker"].as_str().and_then(|name| name.strip_prefix('w')?.parse::<usize>().ok());
+                let number = rank["dp_rank"].as_u64().unwrap_or(0) as usize;
+                let held = worker.and_then(|worker| fleet.workers().get(worker)).map(|worker| worker.cache(number).len());
+                rank["index"]["blocks"].as_u64() == held.map(|held| held as u64)
+            })
+        })
+        .await;
+    }
+
+    /// Rows of GET /v1/pools/main/ranks.
+    pub async fn ranks(&self) -> Vec<Value> {
+        let reply = self.admin.get("/v1/pools/main/ranks").await;
+        reply.json()["ranks"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Activates a policy; the answer.
+    pub async fn activate(&self, policy: &str, settings: Value) -> Reply {
+        let body = json!({ "policy": policy, "settings": settings }).to_string();
+        self.admin.send(http::Method::PUT, "/v1/pools/main/policy", &[], body).await
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&self) -> String {
+        self.status.get("/metrics").await.text()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    }
+
+    /// Waits for its end; the exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut code = None;
+        let child = &mut self.child;
+        wait_until("the proxy to end", async || {
+            code = child.try_wait().expect("a child").map(|status| status.code());
+            code.is_some()
+        })
+        .await;
+        code.flatten()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking()
+            && let Ok(lines) = self.log.lock()
+        {
+            eprintln!("--- log of the proxy\n{}\n---", lines.join("\n"));
+        }
+    }
+}
