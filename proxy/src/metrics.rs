@@ -1,10 +1,13 @@
-//! What is counted and timed. Families stand in one place, so that the reference can be generated from them.
+//! What is counted and timed. Names, help and labels stand beside each other in literals; a test
+//! compares them with `docs/metrics.md`.
 //!
 //! Labels are bounded: pool, worker and dp rank come from config and discovery, all others from fixed lists. Never a
 //! prompt, a path or a request id.
 
 mod families;
 mod gauges;
+#[cfg(test)]
+mod tests;
 
 pub use families::{Metrics, Outcome, PoolMetrics, TargetMetrics};
 pub use gauges::render;
