@@ -1,0 +1,157 @@
+"""The steps of the test. Each prints a line with its figures, or raises `Failed`."""
+import collections
+import random
+import threading
+import time
+
+from client import chat, get, get_json, series
+from conversations import Conversations
+from harness import BLOCK_SIZE, RANKS, USABLE_BLOCKS, require, run_all, tell, wait_for
+
+
+def discovery(rankwise, vllm):
+    began = time.monotonic()
+    wait_for("/readyz", 60, rankwise.ready)
+    pool = get_json(rankwise.admin, "/v1/pools")["pools"][0]
+    require(pool["name"] == "main" and pool["models"] == ["tiny"], f"pool: {pool}")
+    require(pool["block_size"] == BLOCK_SIZE, f"block size {pool['block_size']}, not {BLOCK_SIZE}")
+    require(pool["targets"] == RANKS, f"{pool['targets']} ranks, not {RANKS}")
+    require(pool["token_ids"]["from"] == "local", f"token ids: {pool['token_ids']}")
+    complete = lambda: series(get(rankwise.status, "/metrics")[1], "rankwise_kv_events_complete", "dp_rank")
+    wait_for("events of both ranks", 20, lambda: complete() == {rank: 1 for rank in range(RANKS)})
+    ranks = rankwise.ranks()
+    require([rank["dp_rank"] for rank in ranks] == list(range(RANKS)), f"ranks: {ranks}")
+    for rank in ranks:
+        require(rank["availability"] == "ready" and rank["condition"] == 0, f"not ready and trusted: {rank}")
+        require(rank["block_size"] == BLOCK_SIZE, f"block size: {rank}")
+        require(rank["capacity_blocks"] == USABLE_BLOCKS, f"usable blocks: {rank}")
+    tell("discovery", f"{len(ranks)} ranks, block size {BLOCK_SIZE}, {USABLE_BLOCKS} usable blocks each, events of both, "
+         f"token ids from the model's own folder by {pool['token_ids']['encoder']}, after {time.monotonic() - began:.1f} s")
+
+
+def sequential(rankwise, vllm, step, count, seed):
+    """Chats one after another: each one's cached tokens as expected, each on the rank that the header names."""
+    conversations = Conversations(seed)
+    wrong, by_rank, cached, prompt, streamed = [], collections.Counter(), 0, 0, 0
+    for number in range(count):
+        rankwise.settle()
+        before = vllm.served()
+        at, messages = conversations.turn()
+        stream = number % 2 == 0
+        reply = chat(rankwise.listen, messages, stream, max_tokens=conversations.random.randint(1, 40))
+        require(reply.outcome == "ok", f"{step} {number}: {reply.outcome}")
+        served = vllm.served_since(before, 1)
+        require(served == [int(rank == reply.rank) for rank in range(RANKS)],
+                f"{step} {number}: header names rank {reply.rank}, vLLM's counters say {served}")
+        if reply.cached != reply.expected:
+            wrong.append(f"chat {number} ({'' if stream else 'not '}streamed) on rank {reply.rank}: {reply.usage}, expected "
+                         f"{reply.expected}, with pending {reply.pending}")
+        conversations.answered(at, reply)
+        by_rank[reply.rank] += 1
+        cached, prompt = cached + reply.cached, prompt + reply.usage["prompt_tokens"]
+        streamed += stream
+    tell(step, f"{count - len(wrong)} of {count} chats had exactly the expected cached tokens ({streamed} streamed); all ran on the "
+         f"rank of the header {dict(sorted(by_rank.items()))}; {cached} of {prompt} prompt tokens cached")
+    require(not wrong, "\n".join([f"{step}: {len(wrong)} unexpected", *wrong[:20]]))
+    require(cached > 0, f"{step}: nothing was ever cached, so nothing is shown")
+
+
+def concurrent(rankwise, vllm, step, count, conversations_of, within_min, threads=8):
+    """Chats at the same time: cached tokens between what was stored and what was under way when they were placed.
+
+    What vLLM evicts between a decision and the step that starts the request cannot be foreseen, so where caches
+    overflow the share is told and not judged.
+    """
+    rankwise.settle()
+    before = vllm.served()
+    replies, failures = [], []
+
+    def work(seed):
+        conversations = conversations_of(seed)
+        for number in range(count // threads):
+            at, messages = conversations.turn()
+            reply = chat(rankwise.listen, messages, number % 2 == 0, max_tokens=4)
+            replies.append(reply)
+            if reply.outcome != "ok":
+                failures.append(reply.outcome)
+            conversations.answered(at, reply)
+
+    run_all([threading.Thread(target=work, args=(100 + seed,)) for seed in range(threads)])
+    require(not failures, f"{step}: {failures[:5]}")
+    named = collections.Counter(reply.rank for reply in replies)
+    served = vllm.served_since(before, len(replies))
+    require(served == [named[rank] for rank in range(RANKS)], f"{step}: headers {named}, vLLM's counters {served}")
+    within = sum(reply.expected <= reply.cached <= reply.pending for reply in replies)
+    below = sum(reply.cached < reply.expected for reply in replies)
+    exact = sum(reply.cached == reply.expected for reply in replies)
+    tell(step, f"{within / len(replies):.1%} of {len(replies)} chats of {threads} threads within expected and pending "
+         f"({exact} as expected, {below} below, {len(replies) - within - below} above); ranks {served} as the headers say")
+    require(within >= within_min * len(replies), f"{step}: at least {within_min:.0%} must be within expected and pending")
+
+
+def own_choice(rankwise, vllm):
+    """A client's own choice of rank chooses nothing, and none that vLLM would refuse reaches it."""
+    prompt = [{"role": "system", "content": Conversations.text(random.Random(2), 150)}, {"role": "user", "content": "Go."}]
+    rankwise.settle()
+    home = chat(rankwise.listen, prompt, False).rank
+    asked = 0
+    for value in "0", "1", "7", "abc":
+        for name in "X-data-parallel-rank", "x-data-parallel-rank", "X_Data_Parallel_Rank":
+            rankwise.settle()
+            before = vllm.served()
+            reply = chat(rankwise.listen, prompt, asked % 2 == 0, headers={name: value})
+            require(reply.outcome == "ok", f"{name}: {value}: {reply.outcome}")
+            served = vllm.served_since(before, 1)
+            require(reply.rank == home and served[home] == 1,
+                    f"{name}: {value}: cached on rank {home}, header names {reply.rank}, vLLM's counters say {served}")
+            require(reply.cached == reply.expected > 0, f"{name}: {value}: {reply.usage}, expected {reply.expected}")
+            asked += 1
+    tell("own choice", f"{asked} requests naming a rank themselves all ran on rank {home}, which holds their prefix")
+
+
+def restart(rankwise, vllm, threads):
+    """vLLM dies and comes back under traffic: no request hangs or fails without saying so."""
+    outcomes, stop, lock = [], threading.Event(), threading.Lock()
+
+    def work(seed):
+        conversations = Conversations(seed)
+        while not stop.is_set():
+            at, messages = conversations.turn()
+            stream = conversations.random.random() < 0.7
+            reply = chat(rankwise.listen, messages, stream, max_tokens=150, ignore_eos=True)
+            with lock:
+                outcomes.append(reply.outcome)
+            if reply.outcome == "ok":
+                conversations.answered(at, reply)
+            else:
+                # As a client would: the same turn again, somewhat later.
+                conversations.open[at].pop()
+                if len(conversations.open[at]) == 1:
+                    conversations.open[at] = None
+                stop.wait(0.25)
+
+    def count(good):
+        with lock:
+            return sum((outcome == "ok") == good for outcome in outcomes)
+
+    workers = [threading.Thread(target=work, args=(200 + seed,)) for seed in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        wait_for("chats before the kill", 60, lambda: count(True) >= 20)
+        vllm.engine("kill")
+        killed = time.monotonic()
+        wait_for("failures after the kill", 60, lambda: count(False) >= 20)
+        vllm.engine("start")
+        healthy, good = time.monotonic(), count(True)
+        wait_for("chats after the restart", 60, lambda: count(True) >= good + 20)
+        again = time.monotonic()
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    kinds = collections.Counter(outcomes)
+    tell("restart", f"vLLM healthy {healthy - killed:.0f} s after the kill, 20 chats more {again - healthy:.1f} s later; "
+         + "; ".join(f"{number} {kind}" for kind, number in kinds.most_common()))
+    unclear = {kind: number for kind, number in kinds.items() if kind.startswith("unclear")}
+    require(not unclear, f"restart: {unclear}")
