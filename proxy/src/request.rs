@@ -133,8 +133,11 @@ impl Proxy {
                     }
                     if matches!(error, SendError::Connect(_)) {
                         placed.worker.connect_failed();
+                        // One address serves all of them: trying each would use up the retries.
+                        failed.extend(placed.worker.ranks.iter().map(|rank| rank.target.id));
+                    } else {
+                        failed.extend(placed.failed_targets());
                     }
-                    failed.extend(placed.failed_targets());
                     placed.booking.fail_before_send(clock::now());
                     pool.load_changed();
                     pool.metrics.retries.inc();

@@ -76,6 +76,14 @@ impl Relay {
         self.story.finish(outcome, reply.usage);
     }
 
+    /// The engine has said all.
+    fn complete(&mut self) {
+        if let Some(checkout) = self.checkout.take() {
+            checkout.give_back();
+        }
+        self.end(Outcome::Ok);
+    }
+
     fn broken(&mut self, stage: Stage, message: &str) -> Option<Result<Frame<Bytes>, BrokenOff>> {
         self.checkout = None;
         let (stream, done) = (self.scanner.is_stream(), self.scanner.is_done());
@@ -108,6 +116,10 @@ impl Body for Relay {
                 if let Some(data) = frame.data_ref() {
                     this.observe(data);
                 }
+                // A server that has written as many bytes as it announced does not ask for the end.
+                if this.upstream.is_end_stream() {
+                    this.complete();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -115,10 +127,7 @@ impl Body for Relay {
                 Poll::Ready(this.broken(Stage::Upstream, "the engine broke off"))
             }
             Poll::Ready(None) => {
-                if let Some(checkout) = this.checkout.take() {
-                    checkout.give_back();
-                }
-                this.end(Outcome::Ok);
+                this.complete();
                 Poll::Ready(None)
             }
             Poll::Pending => match this.silence.as_mut().poll(context) {
@@ -143,7 +152,13 @@ impl Body for Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        // An empty body is never asked for.
+        if self.upstream.is_end_stream() {
+            self.complete();
+        } else {
             self.end(Outcome::Cancelled);
         }
     }
