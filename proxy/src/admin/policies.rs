@@ -57,7 +57,7 @@ pub(super) async fn add(admin: &Admin, query: &str, wasm: Bytes) -> Answered {
 struct Activate {
     policy: String,
     #[serde(default)]
-    settings: Option<Value>,
+    settings: serde_json::Map<String, Value>,
     #[serde(default)]
     fallback: Option<Fallback>,
     #[serde(default)]
@@ -77,7 +77,7 @@ pub(super) async fn activate(admin: &Admin, pool: Arc<Pool>, body: &Bytes) -> An
             _ => Refused::bad(error),
         })?;
         let info = PoolInfo { model: pool.model(), block_size: pool.block_size().0 };
-        let settings = wanted.settings.unwrap_or_else(|| json!({}));
+        let settings = Value::Object(wanted.settings);
         pool.policies
             .activate(&store, &compiled, &info, &settings, wanted.fallback, "admin")
             .map_err(Refused::bad)
