@@ -2,13 +2,15 @@
 
 mod client;
 mod proxy;
+mod raw_engine;
 mod wait;
 
-pub use client::{Client, Reply};
-pub use proxy::Proxy;
+pub use client::{Client, Reply, rest};
+pub use proxy::{Proxy, config_file};
+pub use raw_engine::RawEngine;
 pub use wait::wait_until;
 
-use rankwise_sim::{Fleet, FleetSpec};
+use rankwise_sim::{Arrival, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
 /// A fleet whose engines take no time to speak of.
@@ -34,8 +36,45 @@ pub fn chat(content: &str) -> Value {
     json!({ "model": "sim", "messages": [{ "role": "user", "content": content }], "max_tokens": 4 })
 }
 
+/// The same, streamed.
+pub fn streamed(mut body: Value) -> Value {
+    body["stream"] = true.into();
+    body["stream_options"] = json!({ "include_usage": true });
+    body
+}
+
+/// What clients sent, as it arrived at the workers; the proxy's own questions left out.
+pub fn arrivals(fleet: &Fleet) -> Vec<Arrival> {
+    let all = fleet.workers().iter().flat_map(rankwise_sim::WorkerHandle::arrivals);
+    all.filter(|arrival| arrival.headers.contains_key("x-request-id")).collect()
+}
+
+/// The one arrival that a reply answers.
+pub fn arrival_of(fleet: &Fleet, reply: &Reply) -> Arrival {
+    let id = reply.header("x-request-id");
+    let mut found = arrivals(fleet).into_iter().filter(|arrival| arrival.headers["x-request-id"] == id);
+    let arrival = found.next().unwrap_or_else(|| panic!("nothing arrived for {id:?}: {}", reply.text()));
+    assert!(found.next().is_none(), "{id} arrived twice");
+    arrival
+}
+
+/// Checks that the reply came from the rank that it names, which was named to the engine once. Its worker and rank.
+pub fn assert_pinned(fleet: &Fleet, reply: &Reply) -> (usize, u32) {
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let (arrival, rank) = (arrival_of(fleet, reply), reply.number("x-rankwise-dp-rank"));
+    assert_eq!(arrival.rank_headers(), [rank.to_string()]);
+    assert_eq!(arrival.rank, Some(rank), "another rank served it");
+    assert_eq!(format!("w{}", arrival.worker), reply.header("x-rankwise-worker"));
+    (arrival.worker, rank)
+}
+
 /// Text of about so many tokens, different for every `seed`.
 pub fn text(seed: u64, tokens: usize) -> String {
     let mut random = fastrand::Rng::with_seed(seed);
-    (0..tokens).map(|_| format!("{} ", random.u32(100..1000))).collect::<String>().chars().take(tokens * 4).collect()
+    (0..tokens)
+        .map(|_| format!("{} ", random.u32(100..1000)))
+        .collect::<String>()
+        .chars()
+        .take(tokens * 4)
+        .collect()
 }

@@ -2,5 +2,14 @@
 //!
 //! What counts is what arrived at the engine and what the client got, not what was called in between.
 
+#![allow(unreachable_pub, reason = "one binary: what its modules share is as public as it gets")]
+
+mod bad_input;
+mod faults;
 mod harness;
+mod policies;
+mod routing;
+mod shutdown;
 mod smoke;
+mod strict;
+mod workers;

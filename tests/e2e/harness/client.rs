@@ -1,6 +1,7 @@
 //! A plain HTTP/1.1 client, one connection a request unless told otherwise.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -62,8 +64,12 @@ impl Reply {
     pub fn usage(&self) -> Value {
         if self.header("content-type").starts_with("text/event-stream") {
             let events = self.events();
-            let with_usage = events.iter().rev().filter_map(|event| serde_json::from_str::<Value>(event).ok());
-            return with_usage.map(|event| event["usage"].clone()).find(|usage| !usage.is_null()).unwrap_or_default();
+            let with_usage =
+                events.iter().rev().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+            return with_usage
+                .map(|event| event["usage"].clone())
+                .find(|usage| !usage.is_null())
+                .unwrap_or_default();
         }
         self.json()["usage"].clone()
     }
@@ -104,17 +110,7 @@ impl Client {
         let whole = async {
             let response = self.open(method, path, headers, body).await;
             let (head, mut incoming) = response.into_parts();
-            let mut body = Vec::new();
-            let mut complete = true;
-            while let Some(frame) = incoming.frame().await {
-                match frame {
-                    Ok(frame) => body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-                    Err(_) => {
-                        complete = false;
-                        break;
-                    }
-                }
-            }
+            let (body, complete) = rest(&mut incoming).await;
             Reply { status: head.status, headers: head.headers, body: body.into(), complete }
         };
         timeout(ANSWER_TIMEOUT, whole).await.expect("an answer in time")
@@ -143,9 +139,37 @@ impl Client {
                 value.parse().expect("a header value"),
             );
         }
-        let response = sender.send_request(request).await.expect("an answer");
-        // The connection lives as long as its sender: let it go with the body instead.
-        std::mem::forget(sender);
+        let mut response = sender.send_request(request).await.expect("an answer");
+        // The connection lives as long as its sender: let that be as long as the answer.
+        response.extensions_mut().insert(Arc::new(sender));
         response
     }
+
+    /// These bytes on a connection of their own; what comes back until the proxy closes it.
+    pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.0).await.expect("a connection to the proxy");
+            stream.write_all(bytes.as_ref()).await.expect("the proxy reads");
+            let mut answer = Vec::new();
+            let mut piece = [0; 4096];
+            // A reset ends it as well as a close.
+            while let Ok(read @ 1..) = stream.read(&mut piece).await {
+                answer.extend_from_slice(&piece[..read]);
+            }
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        timeout(ANSWER_TIMEOUT, exchange).await.expect("the proxy to close the connection")
+    }
+}
+
+/// What is left of a body, as far as it comes, and whether it ends as HTTP says it should.
+pub async fn rest(body: &mut Incoming) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend(frame.into_data().unwrap_or_default()),
+            Err(_) => return (bytes, false),
+        }
+    }
+    (bytes, true)
 }

@@ -29,6 +29,24 @@ impl Proxy {
         let mut all = worker_flags(fleet);
         all.extend(arguments.iter().map(ToString::to_string));
         let proxy = Self::start(&all).await;
+        proxy.all_ready(fleet).await;
+        proxy
+    }
+
+    /// The same with a config file that says what flags cannot.
+    pub async fn configured(fleet: &rankwise_sim::Fleet, yaml: &str, arguments: &[&str]) -> Self {
+        let mut workers = worker_flags(fleet);
+        workers.extend(arguments.iter().map(ToString::to_string));
+        let proxy = Self::configured_with(yaml, &workers).await;
+        proxy.all_ready(fleet).await;
+        proxy
+    }
+
+    /// With a config file and these arguments; ready when this returns.
+    pub async fn configured_with(yaml: &str, arguments: &[String]) -> Self {
+        let (_folder, mut all) = config_file(yaml);
+        all.extend_from_slice(arguments);
+        let proxy = Self::start(&all).await;
         proxy.ready().await;
         proxy
     }
@@ -55,7 +73,9 @@ impl Proxy {
         });
         let find = |name: &str| -> Option<SocketAddr> {
             let lines = log.lock().expect("not poisoned");
-            let field = |line: &String| line.split(&format!("{name}=")).nth(1)?.split_whitespace().next()?.parse().ok();
+            let field = |line: &String| {
+                line.split(&format!("{name}=")).nth(1)?.split_whitespace().next()?.parse().ok()
+            };
             lines.iter().find_map(field)
         };
         let mut addresses = None;
@@ -74,15 +94,29 @@ impl Proxy {
         wait_until("the proxy to be ready", async || self.status.get("/readyz").await.status == 200).await;
     }
 
+    /// Waits until it is ready and every rank of the fleet may be picked.
+    pub async fn all_ready(&self, fleet: &rankwise_sim::Fleet) {
+        self.ready().await;
+        let count: usize = fleet.workers().iter().map(|worker| worker.stats().len()).sum();
+        wait_until("every rank to be ready", async || {
+            let ranks = self.ranks().await;
+            ranks.len() == count && ranks.iter().all(|rank| rank["availability"] == "ready")
+        })
+        .await;
+    }
+
     /// Waits until nothing is booked and the index has seen what every engine has cached.
     pub async fn settled(&self, fleet: &rankwise_sim::Fleet) {
         wait_until("the index to hold what the engines hold", async || {
             let ranks = self.ranks().await;
             let idle = ranks.iter().all(|rank| rank["ledger"]["running"] == 0);
             idle && ranks.iter().all(|rank| {
-                let worker = rank["worker"].as_str().and_then(|name| name.strip_prefix('w')?.parse::<usize>().ok());
+                let worker =
+                    rank["worker"].as_str().and_then(|name| name.strip_prefix('w')?.parse::<usize>().ok());
                 let number = rank["dp_rank"].as_u64().unwrap_or(0) as usize;
-                let held = worker.and_then(|worker| fleet.workers().get(worker)).map(|worker| worker.cache(number).len());
+                let held = worker
+                    .and_then(|worker| fleet.workers().get(worker))
+                    .map(|worker| worker.cache(number).len());
                 rank["index"]["blocks"].as_u64() == held.map(|held| held as u64)
             })
         })
@@ -99,6 +133,26 @@ impl Proxy {
     pub async fn activate(&self, policy: &str, settings: Value) -> Reply {
         let body = json!({ "policy": policy, "settings": settings }).to_string();
         self.admin.send(http::Method::PUT, "/v1/pools/main/policy", &[], body).await
+    }
+
+    /// Uploads a policy; the answer.
+    pub async fn upload(&self, name: &str, wasm: &[u8]) -> Reply {
+        let path = format!("/v1/policies?name={name}");
+        self.admin.send(http::Method::POST, &path, &[], wasm.to_vec()).await
+    }
+
+    /// The sum of a metric's series that have this label, written as on the page: `outcome="ok"`.
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
+        let page = self.metrics().await;
+        let series = page.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+        });
+        series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().expect("not poisoned").clone()
     }
 
     /// The metrics page.
@@ -123,6 +177,14 @@ impl Proxy {
         .await;
         code.flatten()
     }
+}
+
+/// A config file, and the arguments that name it. It has to exist until the proxy listens.
+pub fn config_file(yaml: &str) -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rankwise.yaml");
+    std::fs::write(&path, yaml).expect("a file");
+    (folder, vec!["--config".to_owned(), path.display().to_string()])
 }
 
 impl Drop for Proxy {

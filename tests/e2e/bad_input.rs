@@ -1,0 +1,171 @@
+//! What a client sends wrong is answered in the API's words and never reaches an engine.
+
+use http::Method;
+use rankwise_sim::{Fleet, FleetSpec};
+use serde_json::{Value, json};
+
+use crate::harness::{Proxy, Reply, arrivals, chat, fast, fleet};
+
+const CHAT: &str = "/v1/chat/completions";
+const COMPLETIONS: &str = "/v1/completions";
+
+async fn two_ranks() -> Fleet {
+    fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await
+}
+
+fn assert_refused(reply: &Reply, status: u16, stage: &str, what: &str) {
+    assert_eq!(reply.status, status, "{what}: {}", reply.text());
+    assert_eq!(reply.header("x-rankwise-error"), stage, "{what}");
+    assert_eq!(reply.header("content-type"), "application/json", "{what}");
+    let error = &reply.json()["error"];
+    assert_eq!(error["code"], status, "{what}");
+    for field in ["message", "type"] {
+        assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "{what}: {field}");
+    }
+}
+
+/// Nothing arrived, and the next good request is answered.
+async fn assert_unharmed(proxy: &Proxy, fleet: &Fleet) {
+    assert!(arrivals(fleet).is_empty(), "{:?}", arrivals(fleet));
+    assert_eq!(proxy.client.chat(&chat("hello")).await.status, 200);
+    assert_eq!(arrivals(fleet).len(), 1);
+}
+
+#[tokio::test]
+async fn broken_bodies_are_refused() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"hello",
+        br#"{"model":"sim","messages":[{"role":"user","content":"x"}]} {}"#,
+        br#"{"model":"sim","messages":[{"role":"user","content":"x"}],}"#,
+        br#"{"model":"sim","messages":[{"role":"user","content":"x]}"#,
+        b"{\"model\":\"sim\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}",
+    ];
+    for path in [CHAT, COMPLETIONS] {
+        for body in bodies {
+            let reply = proxy.client.send(Method::POST, path, &[], body).await;
+            assert_refused(&reply, 400, "body", &format!("{path} {}", String::from_utf8_lossy(body)));
+        }
+    }
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_fields_are_refused_by_name() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let with = |field: &str, value: Value| {
+        let mut body = chat("hello");
+        body[field] = value;
+        body
+    };
+    let cases = [
+        (CHAT, with("model", Value::Null), "model"),
+        (CHAT, with("model", json!(7)), "model"),
+        (CHAT, with("messages", Value::Null), "messages"),
+        (CHAT, with("messages", json!([])), "messages"),
+        (CHAT, with("messages", json!("hello")), "messages"),
+        (CHAT, with("messages", json!({})), "messages"),
+        (CHAT, with("stream", json!("yes")), "stream"),
+        (CHAT, with("stream_options", json!(true)), "stream_options"),
+        (CHAT, with("max_tokens", json!("4")), "max_tokens"),
+        (CHAT, with("max_completion_tokens", json!(-1)), "max_completion_tokens"),
+        (CHAT, with("n", json!(0)), "n"),
+        (CHAT, with("cache_salt", json!(1)), "cache_salt"),
+        (COMPLETIONS, json!({ "model": "sim" }), "prompt"),
+        (COMPLETIONS, json!({ "model": "sim", "prompt": {} }), "prompt"),
+        (COMPLETIONS, json!({ "model": "sim", "prompt": [] }), "prompt"),
+    ];
+    for (path, body, field) in cases {
+        let reply = proxy.client.post(path, &body).await;
+        assert_refused(&reply, 400, "body", &body.to_string());
+        assert_eq!(reply.json()["error"]["param"], field, "{body}");
+    }
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_not_found() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::serving(&fleet, &[]).await;
+    for model in ["gpt", "", "SIM"] {
+        let mut body = chat("hello");
+        body["model"] = model.into();
+        let reply = proxy.client.chat(&body).await;
+        assert_refused(&reply, 404, "model", model);
+        assert_eq!(reply.json()["error"]["param"], "model");
+    }
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn nesting_without_end_is_refused() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+    let body = format!(r#"{{"model":"sim","messages":{open}{close}}}"#);
+    let reply = proxy.client.send(Method::POST, CHAT, &[], body).await;
+    assert_refused(&reply, 400, "body", "100,000 brackets");
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+const SMALL: &str = "limits:\n  request: { body_bytes_max: 4Ki, head_bytes_max: 8Ki, headers_max: 20, head_timeout: 300ms, body_timeout: 300ms }\n";
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::configured(&fleet, SMALL, &[]).await;
+    let large = chat(&"x".repeat(5_000)).to_string();
+    let reply = proxy.client.send(Method::POST, CHAT, &[], large.clone()).await;
+    assert_refused(&reply, 413, "body", "a length that is told");
+    let chunked = format!(
+        "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
+    let answer = proxy.client.raw(chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("x-rankwise-error: body"), "{answer}");
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_refused() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::configured(&fleet, SMALL, &[]).await;
+    let large = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(12_000));
+    let many = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "x-many: 1\r\n".repeat(30));
+    for head in [large, many] {
+        let answer = proxy.client.raw(head).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+    for nonsense in ["hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n"] {
+        let answer = proxy.client.raw(nonsense).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{nonsense:?}: {answer}");
+    }
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_dawdles_is_let_go() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::configured(&fleet, SMALL, &[]).await;
+    // Nothing at all, half a preface of h2, half a head.
+    for head in ["", "PRI", "POST /v1/chat/completions HTTP/1.1\r\nHost: local"] {
+        proxy.client.raw(head).await;
+    }
+    let body = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{\"model\":");
+    let answer = proxy.client.raw(body).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("x-rankwise-error: body"), "{answer}");
+    assert_unharmed(&proxy, &fleet).await;
+    fleet.stop().await;
+}
