@@ -82,7 +82,7 @@ async fn nor_in_any_case_or_with_a_broken_value() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{value:?}: {answer}");
         let arrival = arrivals(&fleet).pop().expect("it arrived");
         let rank = arrival.rank.expect("it was served").to_string();
-        assert_eq!(arrival.rank_headers(), [rank.clone()], "{value:?}");
+        assert_eq!(arrival.rank_headers(), [rank.as_str()], "{value:?}");
         assert!(answer.contains(&format!("x-rankwise-dp-rank: {rank}\r\n")), "{value:?}: {answer}");
     }
     fleet.stop().await;
