@@ -1,11 +1,15 @@
 //! What the tests stand on: a fleet in this process, the proxy in its own.
 
 mod client;
+mod lanes;
+mod metrics;
 mod proxy;
 mod raw_engine;
 mod wait;
 
 pub use client::{Client, Reply, rest};
+pub use lanes::all_at_once;
+pub use metrics::metric;
 pub use proxy::{Proxy, config_file};
 pub use raw_engine::RawEngine;
 pub use wait::wait_until;
@@ -77,4 +81,11 @@ pub fn text(seed: u64, tokens: usize) -> String {
         .chars()
         .take(tokens * 4)
         .collect()
+}
+
+/// The body of a completion of so many token ids, different for every `seed` from the first block on.
+pub fn completion(seed: u64, tokens: usize) -> Value {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let ids: Vec<u32> = (0..tokens).map(|_| random.u32(300..1300)).collect();
+    json!({ "model": "sim", "prompt": ids, "max_tokens": 4 })
 }

@@ -5,9 +5,14 @@
 #![allow(unreachable_pub, reason = "one binary: what its modules share is as public as it gets")]
 
 mod bad_input;
+mod bursts;
+mod demo;
 mod faults;
+mod feeds;
 mod harness;
+mod kv;
 mod policies;
+mod prompts;
 mod routing;
 mod shutdown;
 mod smoke;

@@ -1,6 +1,9 @@
 //! One routing target, a (worker, dp rank) pair: what it is, and what its owners last said about it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use crate::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId};
 use crate::policy::UNKNOWN;
@@ -232,11 +235,12 @@ impl EngineLoad {
 #[derive(Debug)]
 pub struct FeedState {
     missing_since_ms: AtomicU64,
+    next_sequence: AtomicU64,
 }
 
 impl Default for FeedState {
     fn default() -> Self {
-        Self { missing_since_ms: AtomicU64::new(u64::MAX) }
+        Self { missing_since_ms: AtomicU64::new(u64::MAX), next_sequence: AtomicU64::new(u64::MAX) }
     }
 }
 
@@ -252,5 +256,15 @@ impl FeedState {
             u64::MAX => 0,
             since => u32::try_from(now.since(Millis(since))).unwrap_or(UNKNOWN - 1),
         }
+    }
+
+    /// The sequence number of the message that comes next, once everything before it is in the index; `None` when any would do.
+    pub fn set_next_sequence(&self, sequence: Option<u64>) {
+        self.next_sequence.store(sequence.unwrap_or(u64::MAX), Release);
+    }
+
+    /// That number. An index read after it holds at least what came before it.
+    pub fn next_sequence(&self) -> Option<u64> {
+        Some(self.next_sequence.load(Acquire)).filter(|sequence| *sequence != u64::MAX)
     }
 }

@@ -74,6 +74,8 @@ pub(super) fn ranks(pool: &Pool) -> Value {
 
 fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
     let now = clock::now();
+    // Before the index, so that the blocks are never older than the number.
+    let next_sequence = target.feed.next_sequence();
     let load = pool.state.load(target.id).unwrap_or_default();
     let pending = pool.state.pending_report(target.id).unwrap_or_default();
     let report = target.engine.report();
@@ -90,6 +92,7 @@ fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
         "index": {
             "blocks": pool.state.cached_blocks(target.id),
             "event_lag_ms": target.feed.lag_ms(now),
+            "next_sequence": next_sequence,
         },
         "ledger": {
             "prefill_tokens": load.prefill_tokens,

@@ -186,6 +186,7 @@ impl EventFeed {
             .event_connected
             .set(i64::from(live && self.feed.completeness() == Completeness::Complete));
         self.target.feed.set_missing_since(self.feed.missing_since());
+        self.target.feed.set_next_sequence(self.feed.expected());
         let trusted = self.feed.completeness() != Completeness::Unreplayed;
         set_condition(&self.target, Condition::UNTRUSTED, !trusted);
     }

@@ -33,6 +33,18 @@ impl Proxy {
         proxy
     }
 
+    /// The same, and every rank of the fleet has been found: /readyz is content with the first.
+    pub async fn serving_all(fleet: &rankwise_sim::Fleet, arguments: &[&str]) -> Self {
+        let proxy = Self::serving(fleet, arguments).await;
+        let expected: usize = fleet.workers().iter().map(|worker| worker.stats().len()).sum();
+        wait_until("every rank to be ready", async || {
+            let ranks = proxy.ranks().await;
+            ranks.len() == expected && ranks.iter().all(|rank| rank["availability"] == "ready")
+        })
+        .await;
+        proxy
+    }
+
     /// The same with a config file that says what flags cannot.
     pub async fn configured(fleet: &rankwise_sim::Fleet, yaml: &str, arguments: &[&str]) -> Self {
         let mut workers = worker_flags(fleet);
@@ -114,10 +126,14 @@ impl Proxy {
                 let worker =
                     rank["worker"].as_str().and_then(|name| name.strip_prefix('w')?.parse::<usize>().ok());
                 let number = rank["dp_rank"].as_u64().unwrap_or(0) as usize;
-                let held = worker
-                    .and_then(|worker| fleet.workers().get(worker))
-                    .map(|worker| worker.cache(number).len());
-                rank["index"]["blocks"].as_u64() == held.map(|held| held as u64)
+                let Some(worker) = worker.and_then(|worker| fleet.workers().get(worker)) else {
+                    return false;
+                };
+                // The cache first: what it holds by then has a number by the time the number is read.
+                let held = worker.cache(number).len() as u64;
+                let index = &rank["index"];
+                index["blocks"].as_u64() == Some(held)
+                    && index["next_sequence"].as_u64() == Some(worker.next_sequence(number))
             })
         })
         .await;

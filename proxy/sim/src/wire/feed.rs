@@ -75,6 +75,11 @@ impl RankFeed {
         self.state.lock().to_drop = batches;
     }
 
+    /// The number of the next batch.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.state.lock().next_seq
+    }
+
     /// Batches from `start` on that are still kept.
     pub(crate) fn since(&self, start: u64) -> Vec<Batch> {
         self.state.lock().ring.iter().filter(|(seq, _)| *seq >= start).cloned().collect()

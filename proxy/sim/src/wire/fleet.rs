@@ -202,6 +202,11 @@ impl WorkerHandle {
         self.0.feeds.get(rank).map(|feed| feed.wire_hash(block))
     }
 
+    /// The number that a rank gives its next batch of KV events; 0 if there is no such rank.
+    pub fn next_sequence(&self, rank: usize) -> u64 {
+        self.0.feeds.get(rank).map_or(0, |feed| feed.next_sequence())
+    }
+
     /// The folder with the tokenizer's files that its model card names.
     pub fn tokenizer_folder(&self) -> std::path::PathBuf {
         self.0.text.root().to_owned()

@@ -1,0 +1,91 @@
+//! Requests that come together: what is being computed counts before the engines tell of it, and neither herds nor scatters.
+
+use rankwise_sim::{Fleet, FleetSpec};
+use serde_json::Value;
+
+use crate::harness::{Proxy, all_at_once, completion, fleet};
+
+/// 8 ranks of engines slow enough that this proxy, built without optimisation, is fast beside them.
+fn eight_ranks(speed: f64) -> FleetSpec {
+    FleetSpec { workers: 2, ranks: 4, speed, ..FleetSpec::default() }
+}
+
+fn prompt(seed: u64, tokens: usize) -> Value {
+    let mut body = completion(seed, tokens);
+    body["stream"] = true.into();
+    body
+}
+
+fn per_rank(fleet: &Fleet) -> Vec<u64> {
+    fleet.workers().iter().flat_map(|worker| worker.stats()).map(|stats| stats.requests).collect()
+}
+
+fn computed(fleet: &Fleet) -> u64 {
+    fleet.workers().iter().flat_map(|worker| worker.stats()).map(|stats| stats.prefill_computed_tokens).sum()
+}
+
+/// The busiest rank's requests as a multiple of the mean.
+fn peak_to_mean(per_rank: &[u64]) -> f64 {
+    let busiest = per_rank.iter().max().copied().unwrap_or(0);
+    busiest as f64 * per_rank.len() as f64 / per_rank.iter().sum::<u64>() as f64
+}
+
+const COMPLETIONS: &str = "/v1/completions";
+
+#[tokio::test]
+async fn one_cold_prompt_from_sixteen_clients_spreads() {
+    let fleet = fleet(eight_ranks(0.25)).await;
+    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let replies = all_at_once(&proxy, COMPLETIONS, vec![prompt(1, 1000); 16], 16).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    let per_rank = per_rank(&fleet);
+    println!("one cold prompt, 16 clients: {per_rank:?}, busiest {:.2} of the mean", peak_to_mean(&per_rank));
+    assert!(peak_to_mean(&per_rank) <= 1.5, "{per_rank:?}");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn unique_prompts_one_at_a_time_do_not_herd() {
+    let fleet = fleet(eight_ranks(1000.0)).await;
+    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    for seed in 0..64 {
+        let reply = proxy.client.post(COMPLETIONS, &prompt(seed, 200)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let per_rank = per_rank(&fleet);
+    println!(
+        "64 unique prompts one at a time: {per_rank:?}, busiest {:.2} of the mean",
+        peak_to_mean(&per_rank)
+    );
+    assert!(per_rank.iter().all(|requests| *requests > 0), "{per_rank:?}");
+    assert!(peak_to_mean(&per_rank) <= 2.5, "{per_rank:?}");
+    fleet.stop().await;
+}
+
+/// Preset rankwise falls short of this by a factor of three: a rank with two prompts more in flight than another is worth
+/// leaving even for one that has to compute everything. To be met by calibrating its weights.
+///
+/// Every request but a group's first has one token left to compute: the last is never taken from the cache.
+#[tokio::test]
+#[ignore = "not met by kv's present weights"]
+async fn groups_that_start_together_are_computed_once() {
+    const GROUPS: u64 = 64;
+    const CLIENTS: u64 = 16;
+    const TOKENS: u64 = 32 * 16 + 1;
+    let fleet = fleet(eight_ranks(0.25)).await;
+    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let mut bodies: Vec<_> =
+        (0..GROUPS * CLIENTS).map(|number| prompt(number % GROUPS, TOKENS as usize)).collect();
+    fastrand::Rng::with_seed(3).shuffle(&mut bodies);
+    let replies = all_at_once(&proxy, COMPLETIONS, bodies, 64).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    let (computed, unique) = (computed(&fleet), GROUPS * TOKENS);
+    let ratio = computed as f64 / unique as f64;
+    let per_rank = per_rank(&fleet);
+    println!(
+        "{GROUPS} groups of {CLIENTS}: {computed} tokens computed of {unique} unique, {ratio:.3}; {per_rank:?}, busiest {:.2} of the mean",
+        peak_to_mean(&per_rank)
+    );
+    assert!(ratio <= 1.25, "{ratio:.3}");
+    fleet.stop().await;
+}

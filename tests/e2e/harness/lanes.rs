@@ -1,0 +1,66 @@
+//! Many requests over a few connections that stay open: load as a real client makes it, bounded.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Proxy, Reply};
+
+type Lane = SendRequest<Full<Bytes>>;
+
+/// POSTs every body to `path`, in this order, over so many connections; they are all open before the first request goes out.
+/// The replies come in the order of the bodies.
+pub async fn all_at_once(proxy: &Proxy, path: &str, bodies: Vec<Value>, connections: usize) -> Vec<Reply> {
+    let queue: Arc<Mutex<VecDeque<(usize, Value)>>> =
+        Arc::new(Mutex::new(bodies.into_iter().enumerate().collect()));
+    let barrier = Arc::new(Barrier::new(connections));
+    let mut lanes = JoinSet::new();
+    for _ in 0..connections {
+        let (queue, barrier, path, address) =
+            (Arc::clone(&queue), Arc::clone(&barrier), path.to_owned(), proxy.address);
+        lanes.spawn(async move {
+            let mut lane = open(address).await;
+            barrier.wait().await;
+            let mut replies = Vec::new();
+            while let Some((number, body)) = { queue.lock().expect("not poisoned").pop_front() } {
+                let answer = post(&mut lane, &path, &body);
+                replies.push((
+                    number,
+                    timeout(super::client::ANSWER_TIMEOUT, answer).await.expect("an answer in time"),
+                ));
+            }
+            replies
+        });
+    }
+    let mut replies: Vec<_> = lanes.join_all().await.into_iter().flatten().collect();
+    replies.sort_by_key(|(number, _)| *number);
+    replies.into_iter().map(|(_, reply)| reply).collect()
+}
+
+async fn open(address: std::net::SocketAddr) -> Lane {
+    let stream = TcpStream::connect(address).await.expect("a connection to the proxy");
+    stream.set_nodelay(true).expect("nodelay");
+    let (lane, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
+    #[expect(clippy::disallowed_methods, reason = "ends with its lane")]
+    tokio::spawn(connection);
+    lane
+}
+
+async fn post(lane: &mut Lane, path: &str, body: &Value) -> Reply {
+    lane.ready().await.expect("an open connection");
+    let mut request = Request::post(path).body(Full::new(Bytes::from(body.to_string()))).expect("a request");
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
+    let (head, body) = lane.send_request(request).await.expect("an answer").into_parts();
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    Reply { status: head.status, headers: head.headers, body, complete: true }
+}
