@@ -159,9 +159,10 @@ async fn fresh_caches(fleet: &Fleet, running: &Running) -> anyhow::Result<()> {
         }
     }
     wait("the proxy to see the caches empty", async || {
-        running.pools().iter().all(|pool| {
-            pool.state.targets().iter().all(|target| pool.state.cached_blocks(target.id) == 0)
-        })
+        running
+            .pools()
+            .iter()
+            .all(|pool| pool.state.targets().iter().all(|target| pool.state.cached_blocks(target.id) == 0))
     })
     .await?;
     for worker in fleet.workers() {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::request::Prompt;
@@ -17,6 +18,7 @@ use crate::error::{ProxyError, Stage};
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::policies::PoolPolicies;
 use crate::prompts::PromptSource;
+use crate::upstream::SendLimits;
 use crate::workers::Workers;
 
 /// Bounds of a pool.
@@ -28,6 +30,28 @@ pub struct PoolLimits {
     pub queue_requests_max: usize,
     /// Headers, lower case, that a policy may ask for.
     pub policy_headers: Vec<String>,
+    /// For the head of an answer, once the request is written.
+    pub first_byte_timeout: Duration,
+    /// Longest silence within an answer.
+    pub silence_max: Duration,
+    /// Open connections to one of its workers, over all threads.
+    pub connections_per_worker_max: usize,
+    /// Decisions after the first, where nothing was sent.
+    pub retries: u32,
+    /// Statuses of an engine after which a request is decided again as if nothing had been sent.
+    pub retry_statuses: Vec<StatusCode>,
+}
+
+impl PoolLimits {
+    /// Those of sending.
+    pub fn upstream(&self) -> SendLimits {
+        SendLimits { first_byte: self.first_byte_timeout, connections_max: self.connections_per_worker_max }
+    }
+
+    /// Whether a request is decided again after this answer.
+    pub fn is_retried(&self, status: StatusCode) -> bool {
+        self.retry_statuses.contains(&status)
+    }
 }
 
 /// One pool.

@@ -11,7 +11,7 @@ use rankwise_prompt::{Api, PromptEncoder};
 
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
-pub use remote::{RemoteLimits, RemoteTokenizer};
+pub use remote::{PromptLimits, RemoteTokenizer};
 
 /// Where token ids come from now.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ pub struct PromptSource {
 
 impl PromptSource {
     /// One that knows no way yet.
-    pub fn new(remote: RemoteLimits, configured: bool) -> Self {
+    pub fn new(remote: PromptLimits, configured: bool) -> Self {
         let reason =
             if configured { "the tokenizer is being loaded" } else { "no worker has been discovered" };
         let mode = PromptMode::None { reason, undecided: true };
@@ -109,6 +109,10 @@ impl PromptSource {
         if let Some(given) = rankwise_prompt::given_token_ids(api, body).map_err(|error| refused(&error))? {
             count("given");
             return Ok(Some(given.ids));
+        }
+        if body.len() > self.remote.limits().prompt_bytes_max {
+            count("none");
+            return Ok(None);
         }
         let mode = self.mode.load();
         match &**mode {

@@ -27,9 +27,12 @@ use smallvec::SmallVec;
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::listen::Service;
+use crate::metrics::Outcome;
 use crate::pool::{Pool, Pools};
 use crate::upstream::{Checkout, SendError, UpstreamPool};
 
+pub use admission::Admission;
+use admission::Admitted;
 pub use answer::AnswerBody;
 use head::Route;
 use place::{Decider, Placed, Placement};
@@ -37,7 +40,11 @@ use relay::Relay;
 use scan::Scanner;
 use story::{Record, Story};
 
+mod admission;
 mod answer;
+
+/// The head of an engine's answer, and the connection that its body comes on.
+type Answer = (Response<Incoming>, Checkout);
 
 /// What all request threads share.
 #[derive(Clone)]
@@ -46,6 +53,8 @@ pub struct Shared {
     pub pools: Arc<Pools>,
     /// Bounds and switches.
     pub settings: Arc<Settings>,
+    /// What is in flight.
+    pub admission: Arc<Admission>,
     /// Counters.
     pub metrics: crate::metrics::Metrics,
 }
@@ -57,10 +66,10 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// For a whole body.
     pub body_timeout: std::time::Duration,
-    /// Longest silence within an answer.
-    pub silence_max: std::time::Duration,
-    /// Decisions after the first, where nothing was sent.
-    pub retries: u32,
+    /// Most requests in flight.
+    pub in_flight_max: usize,
+    /// Most memory that their bodies hold together.
+    pub bodies_bytes_max: usize,
     /// Whether answers say where they come from.
     pub expose_decision: bool,
     /// Whether each request is logged.
@@ -93,7 +102,9 @@ impl Proxy {
             Route::Generate(api) => api,
         };
         let settings = &self.shared.settings;
+        let mut admitted = self.shared.admission.enter(settings.in_flight_max)?;
         let body = body::collect(body, settings.body_bytes_max, settings.body_timeout).await?;
+        admitted.hold(body.len(), settings.bodies_bytes_max)?;
         self.shared.metrics.bytes_received.inc_by(body.len() as u64);
         let fields = rankwise_prompt::routing_fields(api, &body).map_err(|error| body_error(&error))?;
         let pool = self.shared.pools.serving(&fields.model)?;
@@ -101,7 +112,8 @@ impl Proxy {
             if pool.policies.needs_prompt() { pool.prompt(api, &fields, &body).await? } else { None };
         let incoming =
             Accepted { started, id, api, head: &head, body, fields: &fields, prompt: prompt.as_ref() };
-        self.place_and_send(&pool, &incoming).await
+        let (response, placed, attempt) = self.place_and_send(&pool, &incoming).await?;
+        Ok(self.relay(&pool, &incoming, attempt, placed, response, admitted))
     }
 
     /// Decides, sends, and decides again while nothing has been sent.
@@ -109,9 +121,9 @@ impl Proxy {
         &self,
         pool: &Arc<Pool>,
         accepted: &Accepted<'_>,
-    ) -> Result<Response<AnswerBody>, ProxyError> {
+    ) -> Result<(Answer, Placed, u32), ProxyError> {
         let mut failed = SmallVec::<[TargetId; 4]>::new();
-        for attempt in 0..=self.shared.settings.retries {
+        for attempt in 0..=pool.limits.retries {
             let placement = accepted.placement(attempt, &failed);
             let placed = match place::place(&self.decider, pool, &placement).await {
                 Ok(placed) => placed,
@@ -120,15 +132,29 @@ impl Proxy {
                 Err(error) => return Err(error),
             };
             let outgoing = outgoing::request(&placed, accepted.head, accepted.body.clone(), accepted.id);
-            match self.upstream.send(&placed.worker, outgoing).await {
-                Ok((response, checkout)) => {
-                    return Ok(self.relay(pool, accepted, attempt, placed, response, checkout));
+            match self.upstream.send(&placed.worker, outgoing, pool.limits.upstream()).await {
+                Ok(answer) if pool.limits.is_retried(answer.0.status()) && attempt < pool.limits.retries => {
+                    let status = answer.0.status().as_u16();
+                    tracing::debug!(
+                        pool = pool.name,
+                        worker = placed.worker.name(),
+                        attempt,
+                        status,
+                        "decided again"
+                    );
+                    failed.extend(placed.failed_targets());
+                    placed.booking.finish(clock::now());
+                    pool.load_changed();
+                    pool.metrics.retries.inc();
                 }
+                Ok(answer) => return Ok((answer, placed, attempt)),
                 Err(error) => {
                     let worker = placed.worker.name();
                     tracing::warn!(pool = pool.name, worker, attempt, %error, "request not answered");
                     if !error.is_unsent() {
+                        placed.metrics().request(Outcome::Broken);
                         placed.booking.finish(clock::now());
+                        pool.load_changed();
                         return Err(send_error(&error));
                     }
                     if matches!(error, SendError::Connect(_)) {
@@ -153,15 +179,15 @@ impl Proxy {
         accepted: &Accepted<'_>,
         attempt: u32,
         placed: Placed,
-        response: Response<Incoming>,
-        checkout: Checkout,
+        (response, checkout): Answer,
+        admitted: Admitted,
     ) -> Response<AnswerBody> {
         let (mut parts, body) = response.into_parts();
         head::strip_response(&mut parts.headers);
         if self.shared.settings.expose_decision {
             outgoing::expose_decision(&mut parts.headers, &placed);
         }
-        let target = placed.rank().map(|rank| rank.metrics.clone());
+        let target = placed.metrics().clone();
         let story = Story {
             pool: Arc::clone(pool),
             record: Record {
@@ -183,9 +209,10 @@ impl Proxy {
             total: self.shared.metrics.request_seconds(head::api_name(accepted.api)),
             expected: placed.expected,
             access_log: self.shared.settings.access_log,
+            _admitted: admitted,
         };
         let scanner = Scanner::new(outgoing::is_event_stream(&parts.headers));
-        let silence_max = self.shared.settings.silence_max;
+        let silence_max = pool.limits.silence_max;
         let relay = Relay::new(body, checkout, scanner, story, silence_max);
         Response::from_parts(parts, AnswerBody::Relayed(Box::new(relay)))
     }
@@ -256,7 +283,7 @@ fn body_error(error: &rankwise_prompt::BodyError) -> ProxyError {
 /// What the client is told: never where the engine is.
 fn send_error(error: &SendError) -> ProxyError {
     match error {
-        SendError::Connect(_) | SendError::Unsent => {
+        SendError::Connect(_) | SendError::Full(_) | SendError::Unsent => {
             ProxyError::new(Stage::Connect, "no connection to an engine")
         }
         SendError::Broken(_) => ProxyError::new(Stage::Upstream, "the engine broke off"),

@@ -20,7 +20,7 @@ use crate::listen::{ConnectionLimits, Listener, RequestThreads};
 use crate::metrics::Metrics;
 use crate::policies::{BuiltIn, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
-use crate::prompts::{PromptMode, PromptSource, RemoteLimits};
+use crate::prompts::{PromptLimits, PromptMode, PromptSource};
 use crate::request::{Proxy, Settings, Shared};
 use crate::status::{self, Readiness};
 use crate::upstream::{UpstreamPool, UpstreamTimes};
@@ -66,8 +66,12 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         activate(pool, config, &store).await.with_context(|| format!("pool {}: policy", pool.name))?;
     }
     let pools = Arc::new(Pools::new(pools));
-    let shared =
-        Shared { pools: Arc::clone(&pools), settings: Arc::new(settings(config)), metrics: metrics.clone() };
+    let shared = Shared {
+        pools: Arc::clone(&pools),
+        admission: Arc::default(),
+        settings: Arc::new(settings(config)),
+        metrics: metrics.clone(),
+    };
     let accepting = CancellationToken::new();
     let mut tasks = JoinSet::new();
 
@@ -201,12 +205,19 @@ pub async fn signal() -> anyhow::Result<()> {
 #[derive(Clone)]
 pub struct Supervise {
     upstream: crate::config::UpstreamLimits,
+    events: crate::config::EventLimits,
+    drain_timeout: Duration,
     numbers: Arc<crate::discovery::Numbers>,
 }
 
 impl Supervise {
     fn new(config: &Config) -> Self {
-        Self { upstream: config.limits.upstream.clone(), numbers: Arc::default() }
+        Self {
+            upstream: config.limits.upstream.clone(),
+            events: config.limits.events.clone(),
+            drain_timeout: config.shutdown.drain_timeout,
+            numbers: Arc::default(),
+        }
     }
 
     /// A supervisor for a worker.
@@ -220,6 +231,8 @@ impl Supervise {
             },
             health_interval: self.upstream.probe_interval,
             load_interval: self.upstream.load_interval,
+            events: self.events.clone(),
+            drain_timeout: self.drain_timeout,
             numbers: Arc::clone(&self.numbers),
             status: Arc::new(WorkerStatus::default()),
         }
@@ -252,10 +265,11 @@ fn make_pool(
         state: Arc::new(RoutingState::new(state, block_size)),
         policies: PoolPolicies::new(&pool.name, pool.policy.fallback, metrics.clone(), threads),
         prompts: PromptSource::new(
-            RemoteLimits {
+            PromptLimits {
                 timeout: tokenize.timeout,
                 entries_max: tokenize.cache_entries_max.get(),
                 answer_bytes_max: config.limits.upstream.probe_bytes_max,
+                prompt_bytes_max: tokenize.prompt_bytes_max,
             },
             pool.tokenizer.is_some(),
         ),
@@ -264,6 +278,11 @@ fn make_pool(
             queue_time_max: pool.limits.wait_timeout,
             queue_requests_max: pool.limits.wait_requests_max.get(),
             policy_headers: Vec::new(),
+            first_byte_timeout: pool.limits.first_byte_timeout,
+            silence_max: pool.limits.stream_idle_timeout,
+            connections_per_worker_max: pool.limits.connections_per_target_max.get(),
+            retries: pool.retries,
+            retry_statuses: pool.retry_statuses.clone(),
         },
         metrics: metrics.clone(),
     })
@@ -346,11 +365,7 @@ fn start_threads(config: &Config, shared: &Shared) -> anyhow::Result<RequestThre
         streams_max: config.limits.listener.streams_max.get(),
     };
     let upstream = &config.limits.upstream;
-    let times = UpstreamTimes {
-        connect: upstream.connect_timeout,
-        first_byte: request.first_byte_timeout,
-        idle: upstream.idle_timeout,
-    };
+    let times = UpstreamTimes { connect: upstream.connect_timeout, idle: upstream.idle_timeout };
     let idle_max = upstream.connections_per_target_max.get();
     let shared = shared.clone();
     let make = move |_| Proxy::new(shared.clone(), UpstreamPool::new(idle_max, times), ThreadPolicies::new());
@@ -363,8 +378,8 @@ fn settings(config: &Config) -> Settings {
     Settings {
         body_bytes_max: request.body_bytes_max,
         body_timeout: request.body_timeout,
-        silence_max: request.stream_idle_timeout,
-        retries: config.pools.iter().map(|pool| pool.retries).max().unwrap_or(0),
+        in_flight_max: request.in_flight_max.get(),
+        bodies_bytes_max: request.bodies_bytes_max,
         expose_decision: config.expose_decision,
         access_log: config.access_log == AccessLog::Stderr,
     }

@@ -6,4 +6,4 @@ mod pool;
 
 pub use body::UpstreamBody;
 pub use fetch::{FetchError, Fetched, Origin};
-pub use pool::{Checkout, SendError, UpstreamPool, UpstreamTimes};
+pub use pool::{Checkout, SendError, SendLimits, UpstreamPool, UpstreamTimes};

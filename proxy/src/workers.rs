@@ -1,6 +1,7 @@
 //! The workers of a pool: which there are and how they are spoken to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue};
@@ -34,6 +35,10 @@ pub struct Worker {
     pub adapters: Vec<String>,
     /// Wakes the worker's supervisor.
     pub alarm: Arc<Notify>,
+    /// Counters of requests whose rank its engine chose.
+    pub metrics: TargetMetrics,
+    /// Connections to it, over all threads.
+    pub connections: Arc<AtomicUsize>,
 }
 
 /// One rank of a worker.
@@ -53,9 +58,25 @@ impl Worker {
         self.name.to_str().unwrap_or_default()
     }
 
+    /// Counts one more connection to it; `None` if there are `max` already.
+    pub fn open_connection(&self, max: usize) -> Option<OpenConnection> {
+        let open = OpenConnection(Arc::clone(&self.connections));
+        (self.connections.fetch_add(1, Relaxed) < max).then_some(open)
+    }
+
     /// A request could not connect: have the supervisor look.
     pub fn connect_failed(&self) {
         self.alarm.notify_one();
+    }
+}
+
+/// Counts a connection for as long as it lives.
+#[derive(Debug)]
+pub struct OpenConnection(Arc<AtomicUsize>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -41,10 +41,6 @@ pub struct Document {
     pub expose_decision: bool,
     /// Threads that serve requests. Default: one per core.
     pub threads: Option<Located<NonZeroUsize>>,
-    /// Folder for what survives a restart: activated policies and compiled components. Default: nothing survives.
-    pub state_dir: Option<PathBuf>,
-    /// Metrics.
-    pub metrics: Metrics,
     /// How the proxy ends.
     pub shutdown: Shutdown,
 }
@@ -61,8 +57,6 @@ impl Default for Document {
             access_log: AccessLog::default(),
             expose_decision: false,
             threads: None,
-            state_dir: None,
-            metrics: Metrics::default(),
             shutdown: Shutdown::default(),
         }
     }
@@ -78,7 +72,7 @@ fn local(port: u16) -> Located<Address> {
 pub struct Listener {
     /// IP and port.
     pub address: Located<Address>,
-    /// Serve TLS with this certificate. Default: plain text.
+    /// Not supported yet: refused.
     pub tls: Option<Tls>,
 }
 
@@ -116,31 +110,17 @@ impl Default for Status {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// IP and port. Other than on a loopback address, `token` and `tls` must be set.
+    /// IP and port, on a loopback address: TLS, without which it must not be elsewhere, is not supported yet.
     pub address: Located<Address>,
     /// What a caller must present as `Authorization: Bearer`. Default: nothing.
     pub token: Option<Secret>,
-    /// Serve TLS with this certificate. Default: plain text.
+    /// Not supported yet: refused.
     pub tls: Option<Tls>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         Self { address: local(9091), token: None, tls: None }
-    }
-}
-
-/// Metrics.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Metrics {
-    /// Ranks that have histograms of their own. With more ranks the histograms are per worker.
-    pub ranks_max: usize,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { ranks_max: 256 }
     }
 }
 

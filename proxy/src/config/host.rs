@@ -26,8 +26,6 @@ pub struct PolicyHost {
     pub component_bytes_max: usize,
     /// Components kept in memory, the active ones included. An activation beyond it forgets the oldest unused one.
     pub versions_max: NonZeroUsize,
-    /// Decisions kept for `GET /v1/pools/{pool}/decisions`, per pool.
-    pub decisions_max: NonZeroUsize,
     /// When a failing policy is replaced by the last good one.
     pub failures: FailureLimits,
 }
@@ -39,7 +37,6 @@ impl Default for PolicyHost {
             memory_bytes_max: 64 << 20,
             component_bytes_max: 64 << 20,
             versions_max: NonZeroUsize::MIN.saturating_add(15),
-            decisions_max: NonZeroUsize::MIN.saturating_add(999),
             failures: FailureLimits::default(),
         }
     }

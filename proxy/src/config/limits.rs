@@ -50,24 +50,11 @@ pub struct ListenerLimits {
     pub connections_max: NonZeroUsize,
     /// Concurrent HTTP/2 streams on one connection.
     pub streams_max: NonZeroU32,
-    /// Time a TLS handshake may take.
-    #[serde(with = "duration")]
-    #[schemars(with = "duration::Written")]
-    pub handshake_timeout: Duration,
-    /// Time without a request after which a client connection is closed.
-    #[serde(with = "duration")]
-    #[schemars(with = "duration::Written")]
-    pub idle_timeout: Duration,
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self {
-            connections_max: size(10_000),
-            streams_max: count(256),
-            handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-        }
+        Self { connections_max: size(10_000), streams_max: count(256) }
     }
 }
 
@@ -91,7 +78,8 @@ pub struct RequestLimits {
     pub bodies_bytes_max: usize,
     /// Requests in flight. Beyond it requests are answered 503.
     pub in_flight_max: NonZeroUsize,
-    /// Time from the connection's first byte to the end of the head. Later is answered 408.
+    /// Time from the start of a connection, or from the end of the reply before, to the end of the next head. Later the
+    /// connection is closed; so it is also how long a connection may idle.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub head_timeout: Duration,
@@ -117,7 +105,7 @@ impl Default for RequestLimits {
             body_bytes_max: 64 << 20,
             bodies_bytes_max: 1 << 30,
             in_flight_max: size(20_000),
-            head_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
             first_byte_timeout: Duration::from_secs(600),
             stream_idle_timeout: Duration::from_secs(300),
@@ -156,12 +144,8 @@ pub struct UpstreamLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub idle_timeout: Duration,
-    /// Connections to one target, over all threads.
+    /// Connections to one worker, over all threads. Beyond it requests are decided again, for another worker.
     pub connections_per_target_max: NonZeroUsize,
-    /// Largest head of a reply, in bytes.
-    #[serde(with = "byte_size")]
-    #[schemars(with = "byte_size::Written")]
-    pub head_bytes_max: usize,
     /// Largest reply to the proxy's own questions (discovery, health, metrics), in bytes.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
@@ -178,7 +162,7 @@ pub struct UpstreamLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub load_interval: Duration,
-    /// Workers over all pools, those added by the admin API included.
+    /// Workers of a pool, those added by the admin API included.
     pub workers_max: NonZeroUsize,
     /// Ranks of one worker.
     pub ranks_per_worker_max: NonZeroU32,
@@ -190,7 +174,6 @@ impl Default for UpstreamLimits {
             connect_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(3),
             connections_per_target_max: size(1024),
-            head_bytes_max: 64 << 10,
             probe_bytes_max: 8 << 20,
             probe_timeout: Duration::from_secs(5),
             probe_interval: Duration::from_secs(5),
@@ -232,7 +215,7 @@ impl Default for IndexLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventLimits {
-    /// Batches of one rank that may wait to be indexed. Beyond it the rank's index is rebuilt by replay.
+    /// Batches of one rank that may wait for a replay to end. Beyond it the replay is started again.
     pub batches_max: NonZeroUsize,
     /// Largest message, in bytes. A larger one is dropped, which is a gap.
     #[serde(with = "byte_size")]
@@ -254,12 +237,8 @@ impl Default for EventLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenizeLimits {
-    /// Entries of the prefix cache, per pool.
+    /// Prompts, per pool, whose token ids are remembered where a worker is asked for them.
     pub cache_entries_max: NonZeroUsize,
-    /// Memory of the prefix cache, in bytes, per pool.
-    #[serde(with = "byte_size")]
-    #[schemars(with = "byte_size::Written")]
-    pub cache_bytes_max: usize,
     /// Longest prompt that is tokenized, in bytes of text. A longer one is routed by load alone.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
@@ -272,11 +251,6 @@ pub struct TokenizeLimits {
 
 impl Default for TokenizeLimits {
     fn default() -> Self {
-        Self {
-            cache_entries_max: size(16_384),
-            cache_bytes_max: 256 << 20,
-            prompt_bytes_max: 8 << 20,
-            timeout: Duration::from_secs(2),
-        }
+        Self { cache_entries_max: size(16_384), prompt_bytes_max: 8 << 20, timeout: Duration::from_secs(2) }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::file;
 use super::located::{Located, Position};
-use super::resolved::{Admin, Config, Listener, Metrics, Shutdown, Status, Tls};
+use super::resolved::{Admin, Config, Listener, Shutdown, Status};
 use super::value::Address;
 
 /// Most pools of one config.
@@ -49,19 +49,18 @@ pub(super) fn resolve(document: file::Document, folder: &Path) -> Result<Config,
         listeners: listeners
             .into_iter()
             .map(|listener| {
-                Ok(Listener { address: listener.address.0, tls: paths.tls("listeners", listener.tls)? })
+                no_tls("listeners", listener.tls.as_ref())?;
+                Ok(Listener { address: listener.address.0 })
             })
             .collect::<Result<_, Problem>>()?,
         status: Status { address: status.address.0 },
-        admin: resolve_admin(admin, &paths)?,
+        admin: resolve_admin(admin)?,
         pools,
         limits,
         policy_host,
         access_log: document.access_log,
         expose_decision: document.expose_decision,
         threads: resolve_threads(document.threads)?,
-        state_dir: document.state_dir.map(|path| paths.in_folder(&path)),
-        metrics: Metrics { ranks_max: document.metrics.ranks_max },
         shutdown: Shutdown { drain_timeout: document.shutdown.drain_timeout },
     })
 }
@@ -95,20 +94,23 @@ fn check_addresses(
     Ok(())
 }
 
-fn resolve_admin(admin: file::Admin, paths: &Paths<'_>) -> Result<Admin, Problem> {
+fn resolve_admin(admin: file::Admin) -> Result<Admin, Problem> {
+    no_tls("admin", admin.tls.as_ref())?;
     let address = admin.address.0;
-    let missing = match (&admin.token, &admin.tls) {
-        (Some(_), Some(_)) => None,
-        (None, Some(_)) => Some("a token"),
-        (Some(_), None) => Some("tls"),
-        (None, None) => Some("a token and tls"),
-    };
-    match missing {
-        Some(missing) if !address.ip().is_loopback() => Err(Problem::new(
+    if !address.ip().is_loopback() {
+        return Err(Problem::new(
             admin.address.at,
-            format!("admin.address: {address} is not a loopback address: expected {missing}, or 127.0.0.1"),
-        )),
-        _ => Ok(Admin { address, token: admin.token, tls: paths.tls("admin", admin.tls)? }),
+            format!("admin.address: {address} is not a loopback address: expected 127.0.0.1 or [::1]"),
+        ));
+    }
+    Ok(Admin { address, token: admin.token })
+}
+
+/// Better no proxy than one that speaks plain text where TLS was asked for.
+fn no_tls(what: &str, tls: Option<&file::Tls>) -> Result<(), Problem> {
+    match tls {
+        Some(tls) => Err(Problem::new(tls.certificate.at, format!("{what}.tls: TLS is not supported yet"))),
+        None => Ok(()),
     }
 }
 
@@ -142,16 +144,6 @@ impl Paths<'_> {
                 Err(Problem::new(path.at, format!("{what}: {}: {}", full.display(), in_words(&error))))
             }
         }
-    }
-
-    fn tls(&self, what: &str, tls: Option<file::Tls>) -> Result<Option<Tls>, Problem> {
-        tls.map(|tls| {
-            Ok(Tls {
-                certificate: self.file(&format!("{what}.tls.certificate"), &tls.certificate)?,
-                key: self.file(&format!("{what}.tls.key"), &tls.key)?,
-            })
-        })
-        .transpose()
     }
 }
 

@@ -34,10 +34,6 @@ pub struct Config {
     pub expose_decision: bool,
     /// Threads that serve requests.
     pub threads: NonZeroUsize,
-    /// What survives a restart, if anything does.
-    pub state_dir: Option<PathBuf>,
-    /// Metrics.
-    pub metrics: Metrics,
     /// How the proxy ends.
     pub shutdown: Shutdown,
 }
@@ -47,17 +43,6 @@ pub struct Config {
 pub struct Listener {
     /// IP and port; port 0 is any free one.
     pub address: SocketAddr,
-    /// Certificate, unless plain text.
-    pub tls: Option<Tls>,
-}
-
-/// A certificate and its key: files that existed when the config was read.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// PEM file.
-    pub certificate: PathBuf,
-    /// PEM file.
-    pub key: PathBuf,
 }
 
 /// Health and metrics.
@@ -67,15 +52,13 @@ pub struct Status {
     pub address: SocketAddr,
 }
 
-/// The admin API. Not on a loopback address only with token and TLS.
+/// The admin API, on a loopback address.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// IP and port.
     pub address: SocketAddr,
     /// What a caller must present.
     pub token: Option<Secret>,
-    /// Certificate, unless plain text.
-    pub tls: Option<Tls>,
 }
 
 /// Workers that serve the same models.
@@ -147,8 +130,6 @@ pub struct Worker {
     pub engine: EngineKind,
     /// Number of dp ranks; `None`: discovered.
     pub ranks: Option<NonZeroU32>,
-    /// Global number of its first rank; `None`: discovered, else 0.
-    pub start_rank: Option<u32>,
     /// Which of its ranks step together.
     pub lockstep: Lockstep,
     /// Tokens per KV block; `None`: discovered.
@@ -183,13 +164,6 @@ pub struct EventSource {
     pub replay: Option<EventEndpoint>,
     /// The topic; may be empty.
     pub topic: String,
-}
-
-/// Metrics.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// Ranks that have histograms of their own.
-    pub ranks_max: usize,
 }
 
 /// How the proxy ends.

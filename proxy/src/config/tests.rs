@@ -29,7 +29,6 @@ fn defaults_are_filled_in() {
     assert_eq!(config.limits.upstream.idle_timeout, Duration::from_secs(3));
     assert_eq!(config.policy_host.failures.count.get(), 5);
     assert_eq!(config.policy_host.failures.permille.get(), 10);
-    assert_eq!(config.metrics.ranks_max, 256);
     let pool = &config.pools[0];
     assert_eq!((&*pool.name, pool.retries), ("main", 2));
     assert_eq!(pool.policy.source, PolicySource::BuiltIn(BuiltInPolicy::Kv));
@@ -43,10 +42,8 @@ fn defaults_are_filled_in() {
 fn what_is_written_arrives() {
     let config = full();
     assert_eq!(config.listeners[1].address.to_string(), "0.0.0.0:8443");
-    assert!(config.listeners[1].tls.as_ref().unwrap().key.ends_with("good/server.key"));
     assert_eq!(config.admin.token.as_ref().unwrap().reveal(), "a-long-random-token");
     assert_eq!(config.threads.get(), 4);
-    assert!(config.state_dir.as_ref().unwrap().ends_with("good/state"));
     assert_eq!(config.limits.request.head_bytes_max, 32 << 10);
     assert_eq!(config.limits.upstream.load_interval, Duration::from_millis(500));
     assert_eq!(config.policy_host.cpu_budget, Duration::from_micros(500));
@@ -162,12 +159,16 @@ fn the_schema_describes_every_field_and_admits_no_other() {
 
 #[test]
 fn the_full_example_writes_every_field() {
+    // Refused as yet, wherever it stands.
+    const REFUSED: [&str; 3] = ["tls", "certificate", "key"];
     let schema = schema::schema();
     let mut found = Vec::new();
     objects(String::new(), &schema, &mut found);
     let text = std::fs::read_to_string(proxy_folder().join("../tests/config/good/full.yaml")).unwrap();
     for (path, object) in found {
-        for name in object["properties"].as_object().unwrap().keys() {
+        for name in
+            object["properties"].as_object().unwrap().keys().filter(|name| !REFUSED.contains(&name.as_str()))
+        {
             assert!(text.contains(&format!("{name}:")), "{path}: {name}");
         }
     }

@@ -1,11 +1,14 @@
 //! A described worker becomes targets, feeds and a place in the table; and stops being all that.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::{BlockSize, GroupId, Millis, WorkerId};
 use rankwise_core::target::{Availability, Condition, TargetSpec};
 use rankwise_engines::RankPin;
+use rankwise_engines::vllm::discovery::EventEndpoints;
 use rankwise_engines::vllm::events::Translation;
 use rankwise_engines::vllm::feed::{Feed, FeedConfig, FeedCounters};
 use tokio::sync::Notify;
@@ -46,6 +49,9 @@ impl Numbers {
     }
 }
 
+/// The label `dp_rank` of requests that were sent to a worker without naming a rank.
+const ENGINE_CHOOSES: &str = "engine";
+
 /// Tokens per block where neither engine nor config tell: only a unit for load figures then.
 const BLOCK_SIZE_UNKNOWN: BlockSize = BlockSize(16);
 
@@ -58,6 +64,7 @@ impl Registration {
         config: &config::Worker,
         description: Description,
         alarm: Arc<Notify>,
+        events: &config::EventLimits,
     ) -> Self {
         let stop = CancellationToken::new();
         let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
@@ -79,28 +86,29 @@ impl Registration {
                 pinnable: pin != RankPin::Impossible,
             });
             target.health.set_weight_permille(config.weight_permille.get());
-            let metrics = pool.shared_metrics.target(&pool.name, &config.name, rank.header_rank.0);
+            let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
             let mut condition = Condition::default();
             if pin == RankPin::Impossible {
                 condition = condition.and(Condition::NOT_PINNABLE);
             }
             let place = format!("worker {} rank {}", config.name, rank.header_rank);
             match (&rank.events, description.block_size) {
-                (Some(events), Some(block_size)) => {
+                (Some(sockets), Some(block_size)) => {
                     let translation =
                         Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
-                    let settings = FeedConfig::new(rank.global_rank, &events.topic, events.replay.is_some());
+                    let settings = feed_config(rank.global_rank, sockets, events);
                     let feed = EventFeed {
                         pool: Arc::clone(pool),
                         target: Arc::clone(&target),
                         source: EventSource {
-                            endpoint: events.live.clone(),
-                            replay: events.replay.clone(),
-                            topic: events.topic.clone(),
+                            endpoint: sockets.live.clone(),
+                            replay: sockets.replay.clone(),
+                            topic: sockets.topic.clone(),
                         },
                         feed: Feed::new(settings, translation, clock::now()),
                         metrics: metrics.clone(),
                         place,
+                        connect_timeout: events.timeout,
                         reported: FeedCounters::default(),
                     };
                     feeds.spawn(feeds::run(feed, stop.clone()));
@@ -121,6 +129,8 @@ impl Registration {
             models: description.models.clone(),
             adapters: description.adapters.clone(),
             alarm,
+            metrics: pool.shared_metrics.target(&pool.name, &config.name, ENGINE_CHOOSES),
+            connections: Arc::default(),
         });
         pool.workers.put(Arc::clone(&worker));
         Self { worker, description, feeds, stop }
@@ -137,7 +147,7 @@ impl Registration {
         pool.load_changed();
     }
 
-    /// The engine's process is another one: nothing that was booked or cached there exists.
+    /// The engine's process is gone: nothing that was booked or cached there exists.
     pub(super) fn restarted(&self, pool: &Pool) {
         for rank in &self.worker.ranks {
             pool.state.restart_target(rank.target.id);
@@ -155,6 +165,34 @@ impl Registration {
         }
     }
 
+    /// Lets requests in flight end; new ones go elsewhere.
+    pub(super) async fn drain(&self, pool: &Pool, within: Duration) {
+        for rank in &self.worker.ranks {
+            rank.target.health.set_availability(Availability::Draining);
+        }
+        let busy = || self.worker.connections.load(Relaxed) > 0 && self.is_booked(pool);
+        let ended = async {
+            while busy() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
+            tracing::warn!(
+                pool = pool.name,
+                worker = self.worker.name(),
+                "taken out with requests in flight"
+            );
+        }
+    }
+
+    fn is_booked(&self, pool: &Pool) -> bool {
+        let running = |rank: &Rank| {
+            let load = pool.state.load(rank.target.id).unwrap_or_default();
+            load.running + load.worker_running > 0
+        };
+        self.worker.ranks.iter().any(running)
+    }
+
     /// Takes the worker out: no target, booking, index entry or series of it is left.
     pub(super) async fn end(mut self, pool: &Pool) {
         self.stop.cancel();
@@ -162,10 +200,23 @@ impl Registration {
         pool.workers.remove(self.worker.id);
         for rank in &self.worker.ranks {
             pool.state.remove_target(rank.target.id);
-            pool.shared_metrics.forget_target(&pool.name, self.worker.name(), rank.target.spec.rank.0);
+            pool.shared_metrics.forget_target(
+                &pool.name,
+                self.worker.name(),
+                &rank.target.spec.rank.to_string(),
+            );
         }
+        pool.shared_metrics.forget_target(&pool.name, self.worker.name(), ENGINE_CHOOSES);
         pool.load_changed();
     }
+}
+
+fn feed_config(global_rank: u32, sockets: &EventEndpoints, limits: &config::EventLimits) -> FeedConfig {
+    let mut settings = FeedConfig::new(global_rank, &sockets.topic, sockets.replay.is_some());
+    settings.replay_timeout_ms = u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX);
+    settings.buffered_messages_max = limits.batches_max.get();
+    settings.limits.payload_bytes_max = limits.message_bytes_max;
+    settings
 }
 
 fn pin_value(pin: &RankPin) -> Option<HeaderValue> {

@@ -31,6 +31,10 @@ pub struct Supervision {
     pub health_interval: Duration,
     /// Between two reports of load.
     pub load_interval: Duration,
+    /// Time that requests in flight have to end when the worker is taken out.
+    pub drain_timeout: Duration,
+    /// Bounds of event feeds.
+    pub events: config::EventLimits,
     /// Numbers for workers and groups.
     pub numbers: Arc<Numbers>,
     /// What the admin API shows.
@@ -63,6 +67,7 @@ impl Supervision {
             () = self.attend(id, &mut registration) => {}
         }
         if let Some(registration) = registration {
+            registration.drain(&self.pool, self.drain_timeout).await;
             registration.end(&self.pool).await;
         }
     }
@@ -73,10 +78,9 @@ impl Supervision {
             headers: self.config.headers.iter().cloned().collect(),
         };
         let alarm = Arc::new(Notify::new());
-        let mut lost = None;
         loop {
             let description = self.describe(&origin).await;
-            self.register(id, description, &alarm, lost, registration).await;
+            self.register(id, description, &alarm, registration).await;
             let Some(present) = registration.as_ref() else { continue };
             self.status.set("ready", None);
             tokenizer::choose(&self.pool, &present.description, &origin, self.probe).await;
@@ -85,7 +89,10 @@ impl Supervision {
             present.set_availability(&self.pool, Availability::Unhealthy);
             tracing::warn!(pool = self.pool.name, worker = %self.config.name, ?how, error, "worker lost");
             self.status.set("unhealthy", Some(error));
-            lost = Some(how);
+            if how == Lost::Refused {
+                // Not when it is back: by then the feeds may have replayed what the new process has stored.
+                present.restarted(&self.pool);
+            }
         }
     }
 
@@ -116,13 +123,9 @@ impl Supervision {
         id: WorkerId,
         description: Description,
         alarm: &Arc<Notify>,
-        lost: Option<Lost>,
         registration: &mut Option<Registration>,
     ) {
-        if let Some(present) = registration.as_ref().filter(|present| present.description == description) {
-            if lost == Some(Lost::Refused) {
-                present.restarted(&self.pool);
-            }
+        if registration.as_ref().is_some_and(|present| present.description == description) {
             tracing::info!(pool = self.pool.name, worker = %self.config.name, "worker is back");
             return;
         }
@@ -142,8 +145,15 @@ impl Supervision {
             tracing::warn!(pool = self.pool.name, worker = %self.config.name, "kv is blind here: {finding}");
         }
         let alarm = Arc::clone(alarm);
-        *registration =
-            Some(Registration::new(&self.pool, &self.numbers, id, &self.config, description, alarm));
+        *registration = Some(Registration::new(
+            &self.pool,
+            &self.numbers,
+            id,
+            &self.config,
+            description,
+            alarm,
+            &self.events,
+        ));
     }
 
     /// Watches a worker until it is lost.

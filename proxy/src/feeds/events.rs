@@ -46,11 +46,12 @@ pub struct EventFeed {
     pub metrics: TargetMetrics,
     /// For logs: `worker a rank 0`.
     pub place: String,
+    /// For connecting.
+    pub connect_timeout: Duration,
     /// What the metrics already hold.
     pub reported: FeedCounters,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -97,7 +98,7 @@ impl EventFeed {
         let mut socket = SubSocket::new();
         socket.subscribe(&self.source.topic).await?;
         // Towards a port where nobody listens, connecting neither fails nor returns.
-        timeout(CONNECT_TIMEOUT, socket.connect(&self.source.endpoint))
+        timeout(self.connect_timeout, socket.connect(&self.source.endpoint))
             .await
             .unwrap_or(Err(zeromq::ZmqError::Other("no connection in time")))?;
         Ok(socket)

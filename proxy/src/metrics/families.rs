@@ -334,12 +334,11 @@ impl Metrics {
     }
 
     /// The handles of one target.
-    pub fn target(&self, pool: &str, worker: &str, rank: u32) -> TargetMetrics {
-        let rank = rank.to_string();
-        let labels = [pool, worker, rank.as_str()];
+    pub fn target(&self, pool: &str, worker: &str, rank: &str) -> TargetMetrics {
+        let labels = [pool, worker, rank];
         TargetMetrics {
             outcomes: Outcome::ALL
-                .map(|outcome| self.requests.with_label_values(&[pool, worker, &rank, outcome.name()])),
+                .map(|outcome| self.requests.with_label_values(&[pool, worker, rank, outcome.name()])),
             time_to_first_token: self.time_to_first_token.with_label_values(&labels),
             inter_token: self.inter_token.with_label_values(&labels),
             event_messages: self.event_messages.with_label_values(&labels),
@@ -352,12 +351,11 @@ impl Metrics {
     }
 
     /// Forgets the series of a target that is gone.
-    pub fn forget_target(&self, pool: &str, worker: &str, rank: u32) {
-        let rank = rank.to_string();
-        let labels = [pool, worker, rank.as_str()];
+    pub fn forget_target(&self, pool: &str, worker: &str, rank: &str) {
+        let labels = [pool, worker, rank];
         for outcome in Outcome::ALL {
             // Not there is as good as gone.
-            let _ = self.requests.remove_label_values(&[pool, worker, &rank, outcome.name()]);
+            let _ = self.requests.remove_label_values(&[pool, worker, rank, outcome.name()]);
         }
         for family in [&self.time_to_first_token, &self.inter_token] {
             let _ = family.remove_label_values(&labels);

@@ -91,14 +91,28 @@ impl PoolPolicies {
         fallback: Option<Fallback>,
         cause: &str,
     ) -> Result<Arc<Activation>, ActivateError> {
-        let activation = store.host().activate(compiled, info, settings, &Smoke::example(), self.threads)?;
+        let activation = self.prepare(store, compiled, info, settings)?;
         if let Some(fallback) = fallback {
             *self.fallback.write() = fallback;
         }
-        self.lane.activate(Arc::clone(&activation));
-        self.metrics.policy_swaps.with_label_values(&[&self.pool, cause]).inc();
-        tracing::info!(pool = self.pool, policy = %activation.version(), cause, "policy activated");
+        self.publish(Arc::clone(&activation), cause);
         Ok(activation)
+    }
+
+    fn prepare(
+        &self,
+        store: &PolicyStore,
+        compiled: &Arc<Compiled>,
+        info: &PoolInfo,
+        settings: &Value,
+    ) -> Result<Arc<Activation>, ActivateError> {
+        Ok(store.host().activate(compiled, info, settings, &Smoke::example(), self.threads)?)
+    }
+
+    fn publish(&self, activation: Arc<Activation>, cause: &str) {
+        self.metrics.policy_swaps.with_label_values(&[self.pool.as_str(), cause]).inc();
+        tracing::info!(pool = self.pool, policy = %activation.version(), cause, "policy activated");
+        self.lane.activate(activation);
     }
 
     /// Configures the chosen policy anew, as for another block size. Earlier ones, configured for the old, are forgotten.
@@ -110,8 +124,9 @@ impl PoolPolicies {
         let Some(chosen) = self.lane.chosen() else { return Ok(()) };
         let compiled = store.find(&chosen.version().to_string())?;
         let settings = serde_json::from_str(chosen.settings_json()).unwrap_or_default();
+        let activation = self.prepare(store, &compiled, info, &settings)?;
         self.lane.clear();
-        self.activate(store, &compiled, info, &settings, None, "block_size")?;
+        self.publish(activation, "block_size");
         Ok(())
     }
 

@@ -17,18 +17,20 @@ use crate::workers::Worker;
 
 /// Bounds of asking.
 #[derive(Clone, Copy, Debug)]
-pub struct RemoteLimits {
+pub struct PromptLimits {
     /// Longest wait; the request is routed by load after that.
     pub timeout: Duration,
     /// Answers remembered.
     pub entries_max: usize,
     /// Largest answer, bytes.
     pub answer_bytes_max: usize,
+    /// Largest body that is read for its prompt at all, bytes.
+    pub prompt_bytes_max: usize,
 }
 
 /// Asks `/tokenize`, and remembers by the exact request.
 pub struct RemoteTokenizer {
-    limits: RemoteLimits,
+    limits: PromptLimits,
     remembered: Mutex<Generations>,
 }
 
@@ -64,8 +66,13 @@ struct Answer {
 
 impl RemoteTokenizer {
     /// One that remembers nothing yet.
-    pub fn new(limits: RemoteLimits) -> Self {
+    pub fn new(limits: PromptLimits) -> Self {
         Self { limits, remembered: Mutex::default() }
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> &PromptLimits {
+        &self.limits
     }
 
     /// The ids, or `None` if the engine does not tell them in time.

@@ -17,6 +17,7 @@ use super::story::Expected;
 use crate::clock;
 use crate::config::Fallback;
 use crate::error::{ProxyError, Stage};
+use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
 use crate::workers::{Rank, Worker};
 
@@ -58,6 +59,11 @@ impl Placed {
             None => self.worker.ranks.get(..),
         };
         ranks.unwrap_or_default().iter().map(|rank| rank.target.id)
+    }
+
+    /// Where its outcome is counted.
+    pub(super) fn metrics(&self) -> &TargetMetrics {
+        self.rank().map_or(&self.worker.metrics, |rank| &rank.metrics)
     }
 
     /// The pinned rank.
@@ -224,7 +230,7 @@ impl Decider {
                 pool.metrics.overlap_chosen.inc_by(held.into());
                 Placed {
                     worker: Arc::clone(worker),
-                    rank: Some(rank),
+                    rank: target.spec.pinnable.then_some(rank),
                     overlap_blocks: held,
                     booking,
                     policy,

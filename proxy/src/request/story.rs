@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use rankwise_core::state::Booking;
 use rankwise_engines::reply::Usage;
 
+use super::admission::Admitted;
 use crate::clock;
 use crate::metrics::{Outcome, TargetMetrics};
 use crate::pool::Pool;
@@ -16,12 +17,14 @@ use crate::pool::Pool;
 pub(super) struct Story {
     pub(super) pool: Arc<Pool>,
     pub(super) booking: Option<Booking>,
-    pub(super) target: Option<TargetMetrics>,
+    pub(super) target: TargetMetrics,
     pub(super) record: Record,
     pub(super) started: Instant,
     pub(super) total: prometheus::Histogram,
     pub(super) expected: Option<Expected>,
     pub(super) access_log: bool,
+    /// The request counts as in flight until this is dropped.
+    pub(super) _admitted: Admitted,
 }
 
 /// The cached tokens that the index promised.
@@ -74,18 +77,14 @@ impl Story {
     pub(super) fn first_output(&mut self, now: Instant) {
         let elapsed = now - self.started;
         self.record.first_token = Some(elapsed);
-        if let Some(target) = &self.target {
-            target.time_to_first_token.observe(elapsed.as_secs_f64());
-        }
+        self.target.time_to_first_token.observe(elapsed.as_secs_f64());
         if let Some(booking) = &self.booking {
             booking.first_output(clock::now());
         }
     }
 
     pub(super) fn chunk(&mut self, since_last: Duration) {
-        if let Some(target) = &self.target {
-            target.inter_token.observe(since_last.as_secs_f64());
-        }
+        self.target.inter_token.observe(since_last.as_secs_f64());
     }
 
     pub(super) fn output_tokens(&mut self, tokens: u32) {
@@ -116,9 +115,7 @@ impl Story {
             _ if outcome == Outcome::Ok => Outcome::EngineError,
             _ => outcome,
         };
-        if let Some(target) = &self.target {
-            target.request(outcome);
-        }
+        self.target.request(outcome);
         let elapsed = self.started.elapsed();
         self.total.observe(elapsed.as_secs_f64());
         let cached = usage.and_then(|usage| usage.cached_tokens);

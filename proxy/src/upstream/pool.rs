@@ -23,10 +23,17 @@ use crate::workers::Worker;
 pub struct UpstreamTimes {
     /// For the TCP connection.
     pub connect: Duration,
-    /// For the head of the answer, once the request is written.
-    pub first_byte: Duration,
     /// An idle connection is dropped after this, before the engine drops it itself.
     pub idle: Duration,
+}
+
+/// What one request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct SendLimits {
+    /// For the head of the answer, once the request is written.
+    pub first_byte: Duration,
+    /// Open connections to its worker, over all threads.
+    pub connections_max: usize,
 }
 
 /// Why a request did not get an answer.
@@ -35,6 +42,9 @@ pub enum SendError {
     /// No connection; nothing was sent.
     #[error("connect: {0}")]
     Connect(std::io::Error),
+    /// The worker has as many connections as it may have.
+    #[error("{0} connections are open already")]
+    Full(usize),
     /// The connection handed the request back; nothing was sent.
     #[error("connection closed before the request was written")]
     Unsent,
@@ -49,7 +59,7 @@ pub enum SendError {
 impl SendError {
     /// Whether the request certainly never reached an engine, so that sending it elsewhere runs it once.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Unsent)
+        matches!(self, Self::Connect(_) | Self::Full(_) | Self::Unsent)
     }
 }
 
@@ -86,6 +96,7 @@ impl UpstreamPool {
         self: &Rc<Self>,
         worker: &Arc<Worker>,
         mut request: Request<UpstreamBody>,
+        limits: SendLimits,
     ) -> Result<(Response<Incoming>, Checkout), SendError> {
         // An idle connection may have been closed under us. What it hands back unwritten goes on the next one, and
         // at last on a fresh one, whose failure is the worker's.
@@ -93,35 +104,21 @@ impl UpstreamPool {
             if sender.ready().await.is_err() {
                 continue;
             }
-            match self.exchange(&mut sender, request).await {
+            match exchange(&mut sender, request, limits.first_byte).await {
                 Ok(response) => return Ok((response, self.checkout(sender, worker.id))),
                 Err((_, Some(unsent))) => request = unsent,
                 Err((error, None)) => return Err(error),
             }
         }
-        let mut sender = self.connect(worker).await?;
-        match self.exchange(&mut sender, request).await {
+        let mut sender = self.connect(worker, limits.connections_max).await?;
+        match exchange(&mut sender, request, limits.first_byte).await {
             Ok(response) => Ok((response, self.checkout(sender, worker.id))),
             Err((error, _)) => Err(error),
         }
     }
 
-    async fn exchange(
-        &self,
-        sender: &mut SendRequest<UpstreamBody>,
-        request: Request<UpstreamBody>,
-    ) -> Result<Response<Incoming>, (SendError, Option<Request<UpstreamBody>>)> {
-        match timeout(self.times.first_byte, sender.try_send_request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(mut error)) => match error.take_message() {
-                Some(request) => Err((SendError::Unsent, Some(request))),
-                None => Err((SendError::Broken(error.into_error()), None)),
-            },
-            Err(_) => Err((SendError::TimedOut(self.times.first_byte), None)),
-        }
-    }
-
-    async fn connect(&self, worker: &Worker) -> Result<SendRequest<UpstreamBody>, SendError> {
+    async fn connect(&self, worker: &Worker, max: usize) -> Result<SendRequest<UpstreamBody>, SendError> {
+        let open = worker.open_connection(max).ok_or(SendError::Full(max))?;
         let stream = timeout(self.times.connect, TcpStream::connect(worker.address.as_str()))
             .await
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
@@ -134,6 +131,7 @@ impl UpstreamPool {
             .map_err(|_| SendError::Unsent)?;
         // Ends by itself when its sender is dropped; the thread's local set is dropped at shutdown.
         tokio::task::spawn_local(async move {
+            let _open = open;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "upstream connection");
             }
@@ -179,5 +177,20 @@ impl Checkout {
             connections.pop_front();
         }
         connections.push_back(Idle { sender: self.sender, since: Instant::now() });
+    }
+}
+
+async fn exchange(
+    sender: &mut SendRequest<UpstreamBody>,
+    request: Request<UpstreamBody>,
+    within: Duration,
+) -> Result<Response<Incoming>, (SendError, Option<Request<UpstreamBody>>)> {
+    match timeout(within, sender.try_send_request(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(mut error)) => match error.take_message() {
+            Some(request) => Err((SendError::Unsent, Some(request))),
+            None => Err((SendError::Broken(error.into_error()), None)),
+        },
+        Err(_) => Err((SendError::TimedOut(within), None)),
     }
 }

@@ -160,7 +160,7 @@ impl<'de> Reader<'de> {
             let below_one = self.text[self.at..].starts_with('-');
             self.at += usize::from(below_one || self.text[self.at..].starts_with('+'));
             let digits = Some(self.digits()).filter(|digits| !digits.is_empty()).ok_or_else(invalid)?;
-            let size = digits.parse::<i64>().unwrap_or(i64::from(u32::MAX));
+            let size = digits.parse::<i64>().unwrap_or(0xffff_ffff);
             exponent += if below_one { -size } else { size };
         }
         let digits = whole.bytes().chain(fraction.bytes());

@@ -21,7 +21,8 @@ pub struct Pool {
     pub models: Vec<Located<String>>,
     /// What chooses the rank.
     pub policy: Policy,
-    /// Folder with `tokenizer.json` and `tokenizer_config.json`. Default: none, and the policy knows of no overlap.
+    /// Folder with `tokenizer.json` and `tokenizer_config.json`. Default: that of a
+    /// worker's model card if it can be read here and agrees with the worker, else the worker is asked for token ids.
     pub tokenizer: Option<Located<PathBuf>>,
     /// Its workers at the start; the admin API adds and drains further ones.
     pub workers: Vec<Located<Worker>>,
@@ -102,9 +103,6 @@ pub struct Worker {
     /// Number of dp ranks that this URL reaches. Default: discovered.
     #[serde(default)]
     pub ranks: Option<Located<NonZeroU32>>,
-    /// Global number of its first rank, where the engine numbers ranks over several workers. Default: discovered, else 0.
-    #[serde(default)]
-    pub start_rank: Option<u32>,
     /// Which of its ranks step together: `worker` (all), `rank` (each alone), or `auto`.
     #[serde(default)]
     pub lockstep: Lockstep,
@@ -114,7 +112,7 @@ pub struct Worker {
     /// Usable KV blocks of each rank. Default: discovered.
     #[serde(default)]
     pub blocks: Option<NonZeroU32>,
-    /// KV event sockets, one per rank in rank order. `[]`: none, overlap is learned from the proxy's own decisions.
+    /// KV event sockets, one per rank in rank order. `[]`: none, and the policy knows of no overlap there.
     /// Default: discovered.
     #[serde(default)]
     pub events: Option<Located<Vec<EventSource>>>,
@@ -134,7 +132,6 @@ impl Worker {
             url: Located::nowhere(url),
             engine: EngineKind::default(),
             ranks: None,
-            start_rank: None,
             lockstep: Lockstep::default(),
             block_size: None,
             blocks: None,

@@ -165,7 +165,6 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
         url,
         engine: worker.engine,
         ranks,
-        start_rank: worker.start_rank,
         lockstep: worker.lockstep,
         block_size: worker.block_size,
         blocks: worker.blocks,
