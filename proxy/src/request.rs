@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Request, Response, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -184,6 +185,11 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let (mut parts, body) = response.into_parts();
         head::strip_response(&mut parts.headers);
+        let streamed = outgoing::is_event_stream(&parts.headers);
+        if streamed {
+            // It may have to end otherwise than the engine announced.
+            parts.headers.remove(CONTENT_LENGTH);
+        }
         if self.shared.settings.expose_decision {
             outgoing::expose_decision(&mut parts.headers, &placed);
         }
@@ -211,7 +217,7 @@ impl Proxy {
             access_log: self.shared.settings.access_log,
             _admitted: admitted,
         };
-        let scanner = Scanner::new(outgoing::is_event_stream(&parts.headers));
+        let scanner = Scanner::new(streamed);
         let silence_max = pool.limits.silence_max;
         let relay = Relay::new(body, checkout, scanner, story, silence_max);
         Response::from_parts(parts, AnswerBody::Relayed(Box::new(relay)))

@@ -32,9 +32,7 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut *self {
-            Self::Whole(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| frame.map(|Ok(frame)| Ok(frame)))
-            }
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Relayed(relay) => Pin::new(relay.as_mut()).poll_frame(context),
         }
     }
