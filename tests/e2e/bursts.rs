@@ -67,7 +67,6 @@ async fn unique_prompts_one_at_a_time_do_not_herd() {
 ///
 /// Every request but a group's first has one token left to compute: the last is never taken from the cache.
 #[tokio::test]
-#[ignore = "not met by kv's present weights"]
 async fn groups_that_start_together_are_computed_once() {
     const GROUPS: u64 = 64;
     const CLIENTS: u64 = 16;

@@ -55,11 +55,14 @@ impl Kv {
     ///
     /// ```text
     /// u    = max(1, prompt_tokens - B * (credit + pending_hit_weight * pending))      (phase decode: 0)
-    /// P    = prefill_tokens + u                                                       (phase decode: 0)
+    /// P    = prefill_tokens + u * (1 + running_delay_weight * running)                (phase decode: 0)
     /// K    = B * (active + new)                                                       (phase decode: less B * credit)
     /// cost = (prefill_load_scale * P + K + decode_active_request_weight * B * running
     ///         + group_prefill_weight * max(peak P of g, P) + group_kv_weight * max(peak K of g, K)) * 1000 / weight
     /// ```
+    ///
+    /// Whoever runs on a rank waits while a prompt is computed there. Without that term requests of one new prompt part
+    /// as soon as their first rank is a little busier than another, and each of them computes the prompt again.
     ///
     /// Nothing counts as cached on a rank whose index is not trusted. A rank without room for the new blocks and the
     /// output costs infinitely much; a request larger than the whole rank fits an empty one.
@@ -77,8 +80,10 @@ impl Kv {
             .column(Column::PrefillTokens)
             .iter()
             .zip(&credit)
-            .map(|(&booked, &credit)| {
-                let load = f64::from(booked) + (prompt - block * credit).max(1.0);
+            .zip(ranks.column(Column::Running))
+            .map(|((&booked, &credit), &running)| {
+                let delayed = 1.0 + weights.running_delay_weight * f64::from(running);
+                let load = f64::from(booked) + (prompt - block * credit).max(1.0) * delayed;
                 if prefills { load } else { 0.0 }
             })
             .collect();

@@ -23,7 +23,7 @@ pub struct Settings {
     /// How fast that credit fades as a rank's prefill backlog exceeds the least; 1 halves it at one request's worth.
     /// 0 by default.
     pub overlap_score_credit_decay: Option<f64>,
-    /// What a token to prefill costs against one held; 1 by default.
+    /// What a token to prefill costs against one held; 4 by default, 1 with preset dynamo.
     pub prefill_load_scale: Option<f64>,
     /// What a running request costs, in blocks; 0 by default.
     pub decode_active_request_weight: Option<f64>,
@@ -35,6 +35,9 @@ pub struct Settings {
     pub temperature: Option<f64>,
     /// Preset rankwise: credit for a block that a request booked there is computing; 1 by default.
     pub pending_hit_weight: Option<f64>,
+    /// Preset rankwise: what a token to compute costs for each request that runs there and waits for it meanwhile; 1 by
+    /// default.
+    pub running_delay_weight: Option<f64>,
     /// Preset rankwise: what the largest prefill backlog of a rank's lockstep group costs, per token; 0 by default.
     pub group_prefill_weight: Option<f64>,
     /// Preset rankwise: what the largest KV of a rank's lockstep group costs, per token; 0 by default.
@@ -57,6 +60,7 @@ pub(crate) struct Weights {
     pub(crate) disk_cache_hit_weight: f64,
     pub(crate) temperature: f64,
     pub(crate) pending_hit_weight: f64,
+    pub(crate) running_delay_weight: f64,
     pub(crate) group_prefill_weight: f64,
     pub(crate) group_kv_weight: f64,
     pub(crate) output_tokens_max: u32,
@@ -70,6 +74,7 @@ impl Settings {
     pub(crate) fn weights(self) -> Result<Weights, String> {
         let ours = [
             ("pending_hit_weight", self.pending_hit_weight.is_some()),
+            ("running_delay_weight", self.running_delay_weight.is_some()),
             ("group_prefill_weight", self.group_prefill_weight.is_some()),
             ("group_kv_weight", self.group_kv_weight.is_some()),
             ("output_tokens_max", self.output_tokens_max.is_some()),
@@ -81,7 +86,10 @@ impl Settings {
             return Err(format!("{field}: preset dynamo has no such setting"));
         }
         let weight = |field, value: Option<f64>, default| finite(field, value.unwrap_or(default), WEIGHT_MAX);
-        let pending = if self.preset == Preset::Rankwise { 1.0 } else { 0.0 };
+        let (pending, prefill, delay) = match self.preset {
+            Preset::Rankwise => (1.0, 4.0, 1.0),
+            Preset::Dynamo => (0.0, 1.0, 0.0),
+        };
         Ok(Weights {
             preset: self.preset,
             overlap_score_credit: weight("overlap_score_credit", self.overlap_score_credit, 1.0)?,
@@ -90,7 +98,7 @@ impl Settings {
                 self.overlap_score_credit_decay,
                 0.0,
             )?,
-            prefill_load_scale: weight("prefill_load_scale", self.prefill_load_scale, 1.0)?,
+            prefill_load_scale: weight("prefill_load_scale", self.prefill_load_scale, prefill)?,
             decode_active_request_weight: weight(
                 "decode_active_request_weight",
                 self.decode_active_request_weight,
@@ -100,6 +108,7 @@ impl Settings {
             disk_cache_hit_weight: weight("disk_cache_hit_weight", self.disk_cache_hit_weight, 0.25)?,
             temperature: weight("temperature", self.temperature, 0.0)?,
             pending_hit_weight: weight("pending_hit_weight", self.pending_hit_weight, pending)?,
+            running_delay_weight: weight("running_delay_weight", self.running_delay_weight, delay)?,
             group_prefill_weight: weight("group_prefill_weight", self.group_prefill_weight, 0.0)?,
             group_kv_weight: weight("group_kv_weight", self.group_kv_weight, 0.0)?,
             output_tokens_max: self.output_tokens_max.unwrap_or(1024),

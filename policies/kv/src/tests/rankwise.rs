@@ -1,15 +1,39 @@
 use super::*;
 
 fn pick(table: &RanksBuilder, request: &Request) -> Result<Decision, String> {
-    let policy = kv(Settings::default());
+    pick_with(Settings::default(), table, request)
+}
+
+fn pick_with(settings: Settings, table: &RanksBuilder, request: &Request) -> Result<Decision, String> {
+    let policy = kv(settings);
     policy.pick(request, &table.build(&policy.needs()))
 }
 
 /// The row that every seed picks.
 fn always(table: &RanksBuilder, tokens: u64) -> usize {
-    let first = row(pick(table, &prompt(tokens, 0)));
-    assert!((1..200).all(|seed| row(pick(table, &prompt(tokens, seed))) == first));
+    always_with(Settings::default(), table, tokens)
+}
+
+fn always_with(settings: Settings, table: &RanksBuilder, tokens: u64) -> usize {
+    let first = row(pick_with(settings, table, &prompt(tokens, 0)));
+    assert!((1..200).all(|seed| row(pick_with(settings, table, &prompt(tokens, seed))) == first));
     first
+}
+
+#[test]
+fn a_burst_stays_with_the_rank_that_computes_its_prompt() {
+    let table = RanksBuilder::new(2)
+        .set(Column::PendingOverlap, &[32, 0])
+        .set(Column::ActiveBlocks, &[34, 33])
+        .set(Column::NewBlocks, &[1, 33])
+        .set(Column::PrefillTokens, &[513, 0])
+        .set(Column::Running, &[3, 2]);
+    assert_eq!(always(&table, 513), 0, "computing it again would hold up two others");
+}
+
+/// A token to compute costs as much as one held, whoever else runs there.
+fn plain() -> Settings {
+    Settings { prefill_load_scale: Some(1.0), running_delay_weight: Some(0.0), ..Settings::default() }
 }
 
 #[test]
@@ -62,11 +86,11 @@ fn half_the_weight_is_twice_the_cost() {
 fn within_a_block_fewest_running_then_most_of_this_prompt() {
     let nearly =
         RanksBuilder::new(3).set(Column::PrefillTokens, &[0, 15, 16]).set(Column::Running, &[3, 1, 0]);
-    assert_eq!(always(&nearly, 100), 1, "row 2 costs a whole block more");
+    assert_eq!(always_with(plain(), &nearly, 100), 1, "row 2 costs a whole block more");
     let table =
         RanksBuilder::new(3).set(Column::DeviceOverlap, &[0, 3, 3]).set(Column::PrefillTokens, &[0, 48, 50]);
     assert_eq!(
-        always(&table.set(Column::CachedBlocks, &[0, 9, 7]), 100),
+        always_with(plain(), &table.set(Column::CachedBlocks, &[0, 9, 7]), 100),
         2,
         "then the emptier cache of the two"
     );

@@ -19,6 +19,7 @@ fn what_is_negative_or_infinite_is_refused_by_name() {
         "disk_cache_hit_weight",
         "temperature",
         "pending_hit_weight",
+        "running_delay_weight",
         "group_prefill_weight",
         "group_kv_weight",
     ];
