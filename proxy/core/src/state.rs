@@ -123,7 +123,7 @@ impl RoutingState {
     /// what was pending there.
     pub fn apply(&self, target: TargetId, event: &CacheEvent, now: Millis) -> Applied {
         self.see(now);
-        self.inner.write().apply(target, event)
+        self.inner.write().apply(target, event, now)
     }
 
     /// Forgets what the target holds, as before a resync. What is pending there stays: it is the index that is not
@@ -145,12 +145,6 @@ impl RoutingState {
     /// Size of the index over all targets.
     pub fn index_stats(&self) -> IndexStats {
         self.inner.read().index_stats()
-    }
-
-    /// Tells how late an event of the target came, from what it reports to its arrival. The 99th percentile of the
-    /// last 128 sets how long pending blocks outlive their request.
-    pub fn note_event_lag(&self, target: TargetId, lag_ms: u32) {
-        self.inner.write().note_event_lag(target, lag_ms);
     }
 
     /// Lets time pass: ends graces, and prefills of requests that are not streamed. To be called every few 10 ms.

@@ -2,7 +2,8 @@
 
 const SAMPLES: usize = 128;
 
-/// The last event lags of a target.
+/// The last event lags of a target: one for each booking that computed blocks, from its first output to the event that
+/// confirms the last of them.
 #[derive(Debug, Default)]
 pub(crate) struct EventLag {
     samples: Vec<u32>,
@@ -10,7 +11,8 @@ pub(crate) struct EventLag {
 }
 
 impl EventLag {
-    pub(crate) fn note(&mut self, lag_ms: u32) {
+    pub(crate) fn note(&mut self, lag_ms: u64) {
+        let lag_ms = u32::try_from(lag_ms).unwrap_or(u32::MAX);
         if self.samples.len() < SAMPLES {
             self.samples.push(lag_ms);
         } else {

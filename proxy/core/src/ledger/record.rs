@@ -35,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) live: bool,
     pub(crate) streamed: bool,
     pub(crate) booked_at: Millis,
+    /// When its first output came; of an answer that is not streamed, when it ended.
+    pub(crate) output_at: Option<Millis>,
     /// Prefill tokens on the target when it was booked, its own included.
     pub(crate) backlog: u64,
     /// When something happens by time: while live the prefill counts as done, afterwards the grace is over.
@@ -45,5 +47,15 @@ impl Record {
     /// What it adds to the target's prefill tokens: at least 1 until it is prefilled.
     pub(crate) fn booked_prefill(&self) -> u64 {
         if self.live && !self.prefilled { self.prefill_tokens.max(1) } else { 0 }
+    }
+
+    /// How late its last whole block is stored if that is now: from its first output on, which the engine gave after the
+    /// block was computed. `None` where the answer is not streamed and still to come: the block may be old by then.
+    pub(crate) fn event_lag_ms(&self, now: Millis) -> Option<u64> {
+        match self.output_at {
+            Some(at) => Some(now.since(at)),
+            None if self.streamed => Some(0),
+            None => None,
+        }
     }
 }

@@ -115,6 +115,7 @@ impl Inner {
             live: true,
             streamed: request.streamed,
             booked_at: now,
+            output_at: None,
             backlog: 0,
             due: None,
         };
@@ -174,6 +175,7 @@ impl Inner {
             live: true,
             streamed: request.streamed,
             booked_at: now,
+            output_at: None,
             backlog: 0,
             due: None,
         };

@@ -6,9 +6,10 @@ pub struct StateConfig {
     /// The most blocks in the index: names (target, cache group, tier, engine hash) as well as distinct blocks. Beyond
     /// it the coldest are forgotten. Blocks of live bookings alone do not count as forgettable.
     pub index_blocks_max: usize,
-    /// The shortest time that pending blocks outlive a request that reached its first output.
+    /// The shortest time that pending blocks outlive a request that reached its first output. Between the two it is twice
+    /// the 99th percentile of how late the target's last 128 confirmations came.
     pub pending_grace_ms_min: u64,
-    /// The longest; also what holds before the first [`note_event_lag`](super::RoutingState::note_event_lag).
+    /// The longest; also what holds until a target's events have shown how late they come.
     pub pending_grace_ms_max: u64,
     /// More unconfirmed pending blocks than this share, and pending blocks count for nothing on that target.
     pub unconfirmed_permille_max: u32,

@@ -19,6 +19,7 @@ pub(super) enum End {
 impl Inner {
     pub(super) fn first_output(&mut self, id: BookingId, now: Millis) {
         let Some(record) = self.bookings.get_mut(&id) else { return };
+        record.output_at = Some(now);
         if let Some(at) = record.due.take() {
             self.due.remove(&(at, id));
         }
@@ -55,14 +56,22 @@ impl Inner {
     }
 
     /// The target stored a block on its device tier: it is pending for nobody any more. True if it was.
-    pub(super) fn confirm(&mut self, slot: Slot, node: NodeId) -> bool {
+    pub(super) fn confirm(&mut self, slot: Slot, node: NodeId, now: Millis) -> bool {
         if self.index.claim(node, slot).is_none_or(|claim| claim.pending.is_empty()) {
             return false;
         }
         let holders = self.index.with_claim(node, slot, |claim| std::mem::take(&mut claim.pending));
         let position = self.index.depth(node) as usize - 1;
+        // The owner computed it; for the others it may have been there long before their output.
+        let owner = holders.first().and_then(|id| self.bookings.get(id));
+        let lag_ms = owner
+            .filter(|record| position + 1 == record.blocks.len())
+            .and_then(|record| record.event_lag_ms(now));
         let (sample, permille_max) = (self.config.unconfirmed_sample, self.config.unconfirmed_permille_max);
         let Some(ledger) = self.ledger_mut(slot) else { return false };
+        if let Some(lag_ms) = lag_ms {
+            ledger.lag.note(lag_ms);
+        }
         ledger.pending_blocks -= 1;
         ledger.confirmations.confirm(sample, permille_max);
         let tokens = u64::from(ledger.block_size.0);
@@ -169,6 +178,7 @@ impl Inner {
             self.unclaim(slot, block.node, id, Unclaim { live: true, pending: block.pending && !wait });
         }
         if wait {
+            record.output_at.get_or_insert(now);
             let (min, max) = (self.config.pending_grace_ms_min, self.config.pending_grace_ms_max);
             let grace = self.ledger(slot).map_or(max, |ledger| ledger.lag.grace_ms(min, max));
             let at = Millis(now.0.saturating_add(grace));
@@ -224,13 +234,13 @@ impl Inner {
             if record.live {
                 self.change_prefill(id, |record| record.prefilled = true);
             } else {
-                self.give_up(id);
+                self.give_up(id, now);
             }
         }
     }
 
     /// The grace of an ended booking is over.
-    fn give_up(&mut self, id: BookingId) {
+    fn give_up(&mut self, id: BookingId, now: Millis) {
         let Some(record) = self.bookings.remove(&id) else { return };
         let RecordPlace::Target(slot) = record.place else { return };
         let mut unconfirmed = 0;
@@ -240,6 +250,10 @@ impl Inner {
         }
         let (sample, permille_max) = (self.config.unconfirmed_sample, self.config.unconfirmed_permille_max);
         if let Some(ledger) = self.ledger_mut(slot) {
+            // What is given up is late by so much at least: a grace that is too short grows.
+            if let Some(lag_ms) = record.event_lag_ms(now).filter(|_| unconfirmed > 0) {
+                ledger.lag.note(lag_ms);
+            }
             for _ in 0..unconfirmed {
                 ledger.confirmations.fail(sample, permille_max);
             }

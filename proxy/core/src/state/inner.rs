@@ -115,7 +115,7 @@ impl Inner {
         self.topology = Arc::new(Topology::new(members.collect()));
     }
 
-    pub(super) fn apply(&mut self, id: TargetId, event: &CacheEvent) -> Applied {
+    pub(super) fn apply(&mut self, id: TargetId, event: &CacheEvent, now: Millis) -> Applied {
         let Some(slot) = self.slot(id) else {
             return Applied { unknown_target: true, ..Applied::default() };
         };
@@ -123,7 +123,7 @@ impl Inner {
         arrived.clear();
         let mut applied = self.index.apply(slot, event, &mut arrived);
         for node in &arrived {
-            applied.confirmed += u32::from(self.confirm(slot, *node));
+            applied.confirmed += u32::from(self.confirm(slot, *node, now));
         }
         arrived.shrink_to(1024);
         self.arrived = arrived;
@@ -137,12 +137,6 @@ impl Inner {
     pub(super) fn clear_cache(&mut self, id: TargetId) {
         if let Some(slot) = self.slot(id) {
             self.index.clear_cache(slot);
-        }
-    }
-
-    pub(super) fn note_event_lag(&mut self, id: TargetId, lag_ms: u32) {
-        if let Some(ledger) = self.slot(id).and_then(|slot| self.ledger_mut(slot)) {
-            ledger.lag.note(lag_ms);
         }
     }
 }

@@ -41,6 +41,16 @@ pub(super) fn request(prompt: &Prompt) -> PlacementRequest<'_> {
     PlacementRequest { prompt: Some(prompt), ..PlacementRequest::default() }
 }
 
+/// An event that stores (engine, content) pairs behind the engine's `parent`, or at the root.
+pub(super) fn stored(parent: Option<u64>, blocks: &[(u64, u64)], tier: Tier) -> CacheEvent {
+    let parent = parent.map_or(Parent::Root(SPACE), |engine| Parent::Block(EngineHash(engine)));
+    let blocks = blocks
+        .iter()
+        .map(|(engine, content)| StoredBlock { engine: EngineHash(*engine), content: BlockHash(*content) })
+        .collect();
+    CacheEvent::Stored { parent, blocks, block_size: SIZE, tier, group: CacheGroup(0) }
+}
+
 impl Fleet {
     /// Workers with two ranks each.
     pub(super) fn new(workers: u32, config: StateConfig) -> Self {
@@ -49,21 +59,9 @@ impl Fleet {
         Self { state, ids }
     }
 
-    /// Stores (engine, content) pairs behind the engine's `parent`, or at the root.
+    /// Applies [`stored`].
     pub(super) fn store(&self, at: usize, parent: Option<u64>, blocks: &[(u64, u64)], tier: Tier) -> Applied {
-        let parent = parent.map_or(Parent::Root(SPACE), |engine| Parent::Block(EngineHash(engine)));
-        let blocks = blocks.iter().map(|(engine, content)| StoredBlock {
-            engine: EngineHash(*engine),
-            content: BlockHash(*content),
-        });
-        let event = CacheEvent::Stored {
-            parent,
-            blocks: blocks.collect(),
-            block_size: SIZE,
-            tier,
-            group: CacheGroup(0),
-        };
-        self.state.apply(self.ids[at], &event, Millis(0))
+        self.state.apply(self.ids[at], &stored(parent, blocks, tier), Millis(0))
     }
 
     pub(super) fn remove(&self, at: usize, engines: &[u64], tier: Tier) -> Applied {

@@ -57,7 +57,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let state = Arc::new(RoutingState::new(StateConfig::default(), BlockSize(16)));
+        // However late events come: how the grace follows them is tested on its own.
+        let config = StateConfig {
+            pending_grace_ms_min: GRACE,
+            pending_grace_ms_max: GRACE,
+            ..StateConfig::default()
+        };
+        let state = Arc::new(RoutingState::new(config, BlockSize(16)));
         let ids =
             (0..).zip(SIZES).map(|(n, size)| state.add_target(spec(n, 0, BlockSize(size))).id).collect();
         Self {

@@ -1,10 +1,11 @@
 //! Pending blocks, rule by rule.
 
-use super::fleet::{Fleet, prompt, request};
+use super::fleet::{Fleet, prompt, request, stored};
 use crate::event::CacheEvent;
 use crate::event::Tier::Device;
 use crate::ids::Millis;
 use crate::policy::Column;
+use crate::request::PlacementRequest;
 use crate::state::StateConfig;
 
 const BLOCKS: [u64; 3] = [1, 2, 3];
@@ -12,6 +13,23 @@ const STORED: [(u64, u64); 3] = [(11, 1), (12, 2), (13, 3)];
 
 fn fleet() -> Fleet {
     Fleet::new(1, StateConfig::default())
+}
+
+/// Has one event of the target 0 come so long after the first output of its request.
+fn late_by(fleet: &Fleet, lag_ms: u64) {
+    let booking = fleet.book(0, &prompt(&[9], 0), 100);
+    booking.first_output(Millis(200));
+    booking.finish(Millis(200));
+    store_at(fleet, &[(19, 9)], 200 + lag_ms);
+    fleet.remove(0, &[19], Device);
+}
+
+fn store_at(fleet: &Fleet, blocks: &[(u64, u64)], at: u64) {
+    fleet.state.apply(fleet.ids[0], &stored(None, blocks, Device), Millis(at));
+}
+
+fn grace_ms(fleet: &Fleet) -> u64 {
+    fleet.state.pending_report(fleet.ids[0]).unwrap().grace_ms
 }
 
 #[test]
@@ -82,7 +100,7 @@ fn cancelled_before_the_first_byte_drops_at_once_and_after_it_waits() {
     let fleet = fleet();
     drop(fleet.book(0, &prompt(&BLOCKS, 0), 0));
     assert_eq!(fleet.overlap(0, &BLOCKS).pending, 0);
-    fleet.state.note_event_lag(fleet.ids[0], 150);
+    late_by(&fleet, 150);
     let booking = fleet.book(0, &prompt(&BLOCKS, 0), 1000);
     booking.first_output(Millis(1010));
     assert_eq!(fleet.prefill(0), 0);
@@ -138,4 +156,53 @@ fn too_many_unconfirmed_count_for_nothing_until_they_come_true() {
     assert!(!fleet.state.pending_report(fleet.ids[0]).unwrap().weight_zeroed);
     drop(second);
     fleet.assert_idle();
+}
+
+#[test]
+fn the_grace_is_twice_what_the_events_of_owners_are_late() {
+    let fleet = fleet();
+    assert_eq!(grace_ms(&fleet), 2000, "nothing is known");
+    let owner = fleet.book(0, &prompt(&BLOCKS, 0), 0);
+    let queued = fleet.book(0, &prompt(&BLOCKS, 0), 0);
+    owner.first_output(Millis(100));
+    store_at(&fleet, &STORED[..2], 300);
+    assert_eq!(grace_ms(&fleet), 2000, "its last block is still to come");
+    fleet.state.apply(fleet.ids[0], &stored(Some(12), &STORED[2..], Device), Millis(400));
+    assert_eq!(grace_ms(&fleet), 600, "by the owner, not by who waited for it");
+    drop((owner, queued));
+}
+
+#[test]
+fn an_event_before_the_output_is_not_late_and_one_before_a_whole_answer_says_nothing() {
+    let fleet = fleet();
+    let (first, second) = (prompt(&BLOCKS, 0), prompt(&[5], 0));
+    let whole = PlacementRequest { streamed: false, ..request(&first) };
+    let booking = fleet.book_request(0, &whole, 0);
+    store_at(&fleet, &STORED, 50);
+    booking.finish(Millis(5000));
+    assert_eq!(grace_ms(&fleet), 2000);
+    let booking = fleet.book_request(0, &PlacementRequest { prompt: Some(&second), ..whole }, 6000);
+    booking.finish(Millis(6100));
+    store_at(&fleet, &[(15, 5)], 6400);
+    assert_eq!(grace_ms(&fleet), 600, "from its end");
+
+    let fleet = Fleet::new(1, StateConfig::default());
+    let booking = fleet.book(0, &prompt(&BLOCKS, 0), 0);
+    store_at(&fleet, &STORED, 50);
+    assert_eq!(grace_ms(&fleet), 100, "the shortest");
+    drop(booking);
+}
+
+#[test]
+fn a_grace_that_is_too_short_grows() {
+    let fleet = fleet();
+    late_by(&fleet, 60);
+    assert_eq!(grace_ms(&fleet), 120);
+    let mut now = 1000;
+    for grown in [240, 480, 960, 1920, 2000, 2000] {
+        fleet.book(0, &prompt(&BLOCKS, 0), now).finish(Millis(now));
+        now += grace_ms(&fleet);
+        fleet.state.advance(Millis(now));
+        assert_eq!(grace_ms(&fleet), grown);
+    }
 }
