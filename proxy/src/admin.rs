@@ -21,18 +21,15 @@ use crate::discovery::Roster;
 use crate::listen::Listener;
 use crate::policies::PolicyStore;
 use crate::pool::{Pool, Pools};
-use crate::run::Supervise;
 
 /// What the API works on.
 pub struct Admin {
     /// The pools.
     pub pools: Arc<Pools>,
-    /// Their workers' supervisors.
-    pub rosters: Arc<Vec<(Arc<Pool>, Roster)>>,
+    /// Their workers, one roster a pool.
+    pub rosters: Arc<[Roster]>,
     /// Policies that can be activated.
     pub store: Arc<PolicyStore>,
-    /// For workers added here.
-    pub supervise: Supervise,
     /// What a caller must present.
     pub token: Option<Secret>,
     /// Largest component.
@@ -125,8 +122,8 @@ impl Admin {
                 Ok((StatusCode::OK, workers::list(self.pool(pool)?.1)))
             }
             (&Method::POST, ["v1", "pools", pool, "workers"]) => {
-                let (pool, roster) = self.pool(pool)?;
-                workers::add(self, pool, roster, &read(body, JSON_BYTES_MAX).await?)
+                let (_, roster) = self.pool(pool)?;
+                workers::add(roster, &read(body, JSON_BYTES_MAX).await?)
             }
             (&Method::DELETE, ["v1", "pools", pool, "workers", name]) => {
                 workers::remove(self.pool(pool)?.1, name)
@@ -152,9 +149,9 @@ impl Admin {
     }
 
     fn pool(&self, name: &str) -> Result<(&Arc<Pool>, &Roster), Refused> {
-        let found = self.rosters.iter().find(|(pool, _)| pool.name == name);
+        let found = self.rosters.iter().find(|roster| roster.pool().name == name);
         found
-            .map(|(pool, roster)| (pool, roster))
+            .map(|roster| (roster.pool(), roster))
             .ok_or_else(|| Refused::not_found(format!("no pool {name}")))
     }
 }

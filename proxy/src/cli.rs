@@ -15,8 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use demo::DemoOptions;
-pub use sim::{FaultAt, FaultKind, SimOptions};
+use demo::DemoOptions;
+use sim::SimOptions;
 
 /// Edge proxy for LLM inference: routes each request to a dp rank, chosen by a WebAssembly policy that knows what every
 /// rank has cached and how busy it is.
@@ -61,7 +61,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(),
             Self::Demo(options) => launch::demo(options),
-            Self::Sim(options) => launch::sim(options),
+            Self::Sim(options) => launch::sim(&options),
             Self::Check(check) => check.run(),
             Self::Schema(schema) => schema.run(),
         }

@@ -23,7 +23,7 @@ pub use limits::{
     EventLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, TokenizeLimits, UpstreamLimits,
     WaitLimits,
 };
-pub use load::{FILE_BYTES_MAX, Source, load, parse};
+pub use load::{FILE_BYTES_MAX, Source, load, parse, parse_worker};
 pub use located::{Located, Position};
 pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
 pub use resolve::POOLS_MAX;

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::config::{self, Config};
 use crate::run::{self, Running};
+use crate::signals::Signals;
 use crate::upstream::Origin;
 use conversations::Conversations;
 use report::Report;
@@ -56,15 +57,26 @@ fn fleet_spec(state_dir: Option<PathBuf>) -> FleetSpec {
     }
 }
 
-/// Runs the demo.
+/// Runs the demo until it is over or a signal comes.
 ///
 /// # Errors
 /// When it cannot start, or a request fails.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let requests = options.requests.unwrap_or(REQUESTS);
+    let mut signals = Signals::install()?;
     let fleet = Fleet::start(fleet_spec(None)).await.context("start the simulated fleet")?;
-    let config = config(&options, &fleet)?;
-    let running = run::start(&config).await?;
+    let running = run::start(&config(&options, &fleet)?).await?;
+    tokio::select! {
+        shown = show(&options, &fleet, &running) => shown?,
+        () = signals.next() => {}
+    }
+    running.stop(signals.next()).await;
+    fleet.stop().await;
+    Ok(())
+}
+
+/// Both policies one after the other, and the table; then, unless the requests are counted, it goes on serving for ever.
+async fn show(options: &Options, fleet: &Fleet, running: &Running) -> anyhow::Result<()> {
+    let requests = options.requests.unwrap_or(REQUESTS);
     let address = *running.addresses.first().context("no listener")?;
     println!(
         "rankwise demo: 2 simulated workers x 4 dp ranks behind a real proxy, over real sockets and real ZMQ events."
@@ -74,31 +86,27 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         running.status_address, running.admin_address
     );
     println!("  times are simulated: an invented engine, {SPEED:.0} simulated seconds per second.\n");
-    ready(&running).await?;
+    ready(running).await?;
 
     let mut reports = Vec::new();
     for policy in ["round-robin", "kv"] {
-        activate(&running, policy).await?;
-        fresh_caches(&fleet, &running).await?;
+        activate(running, policy).await?;
+        fresh_caches(fleet, running).await?;
         let conversations = Conversations::new(requests);
-        drive::all(address, &conversations, |done| report::progress(policy, done, requests, &fleet)).await?;
+        drive::all(address, &conversations, |done| report::progress(policy, done, requests, fleet)).await?;
         report::progress_end();
-        reports.push(Report::of(policy, &fleet));
+        reports.push(Report::of(policy, fleet));
     }
     report::table(&reports);
-    if options.requests.is_none() {
-        println!(
-            "Serving with kv until Ctrl-C. Ask it yourself, twice, and see where the answer comes from:\n"
-        );
-        println!("  curl -si http://{address}/v1/chat/completions -H 'content-type: application/json' \\");
-        println!(
-            "    -d '{{\"model\":\"sim\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}' | grep -i x-rankwise\n"
-        );
-        run::signal().await?;
+    if options.requests.is_some() {
+        return Ok(());
     }
-    running.stop(std::future::pending()).await;
-    fleet.stop().await;
-    Ok(())
+    println!("Serving with kv until Ctrl-C. Ask it yourself, twice, and see where the answer comes from:\n");
+    println!("  curl -si http://{address}/v1/chat/completions -H 'content-type: application/json' \\");
+    println!(
+        "    -d '{{\"model\":\"sim\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}' | grep -i x-rankwise\n"
+    );
+    std::future::pending().await
 }
 
 fn config(options: &Options, fleet: &Fleet) -> anyhow::Result<Config> {

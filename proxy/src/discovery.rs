@@ -5,10 +5,10 @@ mod describe;
 mod register;
 mod roster;
 mod supervise;
+mod supervisors;
 mod tokenizer;
 
 pub use describe::{DescribeError, Description, ProbeLimits, describe};
-pub use register::Numbers;
 pub use roster::{Roster, RosterError, WorkerStatus};
-pub use supervise::Supervision;
+pub use supervisors::Supervisors;
 pub use tokenizer::{load as load_tokenizer, log_choice as log_tokenizer};

@@ -1,63 +1,22 @@
 //! The status listener: `/healthz`, `/readyz`, `/metrics`. Read only.
 
+mod readiness;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use rankwise_core::target::Availability;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{self, text};
-use crate::discovery::Roster;
 use crate::listen::{Listener, RequestThreads};
 use crate::metrics::{self, Metrics};
-use crate::pool::{Pool, Pools};
-use crate::prompts::PromptMode;
-
-/// Whether the proxy should be sent traffic.
-pub struct Readiness {
-    rosters: Arc<Vec<(Arc<Pool>, Roster)>>,
-    draining: AtomicBool,
-}
-
-impl Readiness {
-    /// Of these pools.
-    pub fn new(rosters: Arc<Vec<(Arc<Pool>, Roster)>>) -> Self {
-        Self { rosters, draining: AtomicBool::new(false) }
-    }
-
-    /// Not ready any more, for good.
-    pub fn drain(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// Why not; empty when it is.
-    fn obstacles(&self) -> Vec<String> {
-        if self.draining.load(Relaxed) {
-            return vec!["draining".to_owned()];
-        }
-        let mut obstacles = Vec::new();
-        for (pool, _) in self.rosters.iter() {
-            let ready = |target: &Arc<_>| availability(target) == Availability::Ready;
-            if !pool.state.targets().iter().any(ready) {
-                obstacles.push(format!("pool {}: no dp rank is available", pool.name));
-            } else if pool.policies.needs_prompt()
-                && let PromptMode::None { reason, undecided: true } = &*pool.prompts.mode()
-            {
-                obstacles.push(format!("pool {}: prompts are not read yet: {reason}", pool.name));
-            }
-        }
-        obstacles
-    }
-}
-
-fn availability(target: &rankwise_core::target::Target) -> Availability {
-    target.health.availability()
-}
+use crate::pool::Pools;
+use readiness::Findings;
+pub use readiness::Readiness;
 
 /// What a scrape reads.
 pub struct Scrape {
@@ -74,6 +33,18 @@ pub async fn serve(listener: Listener, scrape: Scrape, readiness: Arc<Readiness>
     control::serve(listener, (scrape, readiness), stop, answer).await;
 }
 
+/// `ready` or what stands in the way, and below it what is missing all the same.
+fn ready(findings: &Findings) -> Response<Full<Bytes>> {
+    let (status, verdict) = if findings.obstacles.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let lines = findings.obstacles.iter().chain(&findings.remarks);
+    let body = lines.fold(verdict.to_owned(), |body, line| body + "\n" + line);
+    text(status, body + "\n")
+}
+
 async fn answer(state: Arc<(Scrape, Arc<Readiness>)>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (scrape, readiness) = &*state;
     if request.method() != Method::GET {
@@ -81,14 +52,7 @@ async fn answer(state: Arc<(Scrape, Arc<Readiness>)>, request: Request<Incoming>
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => {
-            let obstacles = readiness.obstacles();
-            if obstacles.is_empty() {
-                text(StatusCode::OK, "ready\n")
-            } else {
-                text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", obstacles.join("\n")))
-            }
-        }
+        "/readyz" => ready(&readiness.findings()),
         "/metrics" => match metrics::render(&scrape.metrics, &scrape.pools, &scrape.threads) {
             Ok(page) => {
                 let mut response = text(StatusCode::OK, page);

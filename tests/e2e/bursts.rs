@@ -35,7 +35,7 @@ const COMPLETIONS: &str = "/v1/completions";
 #[tokio::test]
 async fn one_cold_prompt_from_sixteen_clients_spreads() {
     let fleet = fleet(eight_ranks(0.25)).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let replies = all_at_once(&proxy, COMPLETIONS, vec![prompt(1, 1000); 16], 16).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     let per_rank = per_rank(&fleet);
@@ -47,7 +47,7 @@ async fn one_cold_prompt_from_sixteen_clients_spreads() {
 #[tokio::test]
 async fn unique_prompts_one_at_a_time_do_not_herd() {
     let fleet = fleet(eight_ranks(1000.0)).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     for seed in 0..64 {
         let reply = proxy.client.post(COMPLETIONS, &prompt(seed, 200)).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -72,7 +72,7 @@ async fn groups_that_start_together_are_computed_once() {
     const CLIENTS: u64 = 16;
     const TOKENS: u64 = 32 * 16 + 1;
     let fleet = fleet(eight_ranks(0.25)).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let mut bodies: Vec<_> =
         (0..GROUPS * CLIENTS).map(|number| prompt(number % GROUPS, TOKENS as usize)).collect();
     fastrand::Rng::with_seed(3).shuffle(&mut bodies);

@@ -63,7 +63,7 @@ async fn exact(proxy: &Proxy, fleet: &Fleet, path: &str, body: &Value) -> Reply 
 /// So many requests one after the other; the share of prompt tokens that was cached.
 async fn exact_throughout(spec: FleetSpec, requests: usize, prefixes: u64, prefix_tokens: usize) -> f64 {
     let fleet = fleet(spec).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let mut random = fastrand::Rng::with_seed(7);
     let (mut cached, mut prompt) = (0, 0);
     for _ in 0..requests {
@@ -122,7 +122,7 @@ async fn the_index_is_exact_while_small_caches_evict() {
 #[tokio::test]
 async fn a_salt_shares_with_itself_alone() {
     let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let salted = |salt: Option<&str>| {
         let mut body = chat(&text(1, 200));
         if let Some(salt) = salt {

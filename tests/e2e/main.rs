@@ -13,6 +13,7 @@ mod harness;
 mod kv;
 mod policies;
 mod prompts;
+mod readiness;
 mod routing;
 mod shutdown;
 mod smoke;

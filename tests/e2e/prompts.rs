@@ -17,7 +17,7 @@ fn asked(fleet: &Fleet, path: &str) -> usize {
 #[tokio::test]
 async fn prompts_are_counted_by_where_their_ids_come_from() {
     let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let body = chat(&text(1, 100));
     for _ in 0..3 {
         assert_eq!(proxy.client.chat(&body).await.status, 200);
@@ -40,7 +40,7 @@ async fn without_a_tokenizer_the_engine_is_asked_once_per_prompt() {
     let spec = FleetSpec { workers: 2, ranks: 2, state_dir: Some(folder.path().join("model")), ..fast() };
     let fleet = fleet(spec).await;
     std::fs::remove_dir_all(folder.path().join("model")).expect("the fleet has read it");
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let before = asked(&fleet, "/tokenize");
     let text_prompt = json!({ "model": "sim", "prompt": text(9, 100), "max_tokens": 2 });
     for round in 0..3 {

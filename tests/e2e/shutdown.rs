@@ -66,6 +66,25 @@ async fn a_second_signal_cuts_what_is_left() {
     fleet.stop().await;
 }
 
+/// The second signal comes at the first sign that the first was taken, not when the listeners have closed.
+#[tokio::test]
+async fn a_second_signal_right_after_the_first_counts() {
+    let fleet = slow().await;
+    let mut proxy = Proxy::serving(&fleet, &[]).await;
+    let mut response = proxy.client.open(Method::POST, CHAT, &[], long(20_000)).await;
+    response.body_mut().frame().await.expect("a frame").expect("data");
+    proxy.terminate();
+    wait_until("the first signal to be taken", async || {
+        proxy.log().iter().any(|line| line.contains("draining"))
+    })
+    .await;
+    proxy.terminate();
+    let (_, complete) = rest(response.body_mut()).await;
+    assert!(!complete, "half an answer looks like a whole one");
+    assert_eq!(proxy.ended().await, Some(0));
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn the_end_of_patience_cuts_what_is_left() {
     let fleet = slow().await;

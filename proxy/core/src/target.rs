@@ -1,7 +1,7 @@
 //! One routing target, a (worker, dp rank) pair: what it is, and what its owners last said about it.
 
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -52,6 +52,12 @@ impl Target {
             engine: EngineLoad::default(),
             feed: FeedState::default(),
         }
+    }
+
+    /// What the policy should know about it: by its health and by its feed.
+    pub fn condition(&self) -> Condition {
+        let condition = self.health.condition();
+        if self.feed.is_trusted() { condition } else { condition.and(Condition::UNTRUSTED) }
     }
 }
 
@@ -157,7 +163,7 @@ impl Health {
         self.weight_permille.store(weight, Relaxed);
     }
 
-    /// What the policy should know about it.
+    /// What the policy should know about it, but for what its feed says: see [`Target::condition`].
     pub fn condition(&self) -> Condition {
         Condition(self.condition.load(Relaxed))
     }
@@ -231,20 +237,35 @@ impl EngineLoad {
     }
 }
 
-/// How far the rank's event feed is behind.
+/// How far the rank's event feed is behind, and whether what it wrote can be relied on.
 #[derive(Debug)]
 pub struct FeedState {
+    trusted: AtomicBool,
     missing_since_ms: AtomicU64,
     next_sequence: AtomicU64,
 }
 
 impl Default for FeedState {
     fn default() -> Self {
-        Self { missing_since_ms: AtomicU64::new(u64::MAX), next_sequence: AtomicU64::new(u64::MAX) }
+        Self {
+            trusted: AtomicBool::new(false),
+            missing_since_ms: AtomicU64::new(u64::MAX),
+            next_sequence: AtomicU64::new(u64::MAX),
+        }
     }
 }
 
 impl FeedState {
+    /// Whether the index of this rank can be relied on. It cannot until a feed has said so.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.load(Relaxed)
+    }
+
+    /// Says whether it can.
+    pub fn set_trusted(&self, trusted: bool) {
+        self.trusted.store(trusted, Relaxed);
+    }
+
     /// Since when an event is due and missing; `None` when nothing is.
     pub fn set_missing_since(&self, since: Option<Millis>) {
         self.missing_since_ms.store(since.map_or(u64::MAX, |at| at.0), Relaxed);

@@ -85,7 +85,7 @@ fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
         "dp_rank": target.spec.rank.0,
         "group": target.spec.group.0,
         "availability": target.health.availability().name(),
-        "condition": target.health.condition().0,
+        "condition": target.condition().0,
         "weight_permille": target.health.weight_permille(),
         "block_size": target.spec.block_size.0,
         "capacity_blocks": target.spec.capacity_blocks,
@@ -102,6 +102,7 @@ fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
             "pending_confirmed": pending.confirmed,
             "pending_unconfirmed": pending.unconfirmed,
             "pending_ignored": pending.weight_zeroed,
+            "pending_ignored_reason": pending.weight_zeroed.then(|| pending_ignored_reason(pool)),
         },
         "engine": {
             "running": known(report.running),
@@ -110,4 +111,15 @@ fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
             "age_ms": known(target.engine.age_ms(now)),
         },
     })
+}
+
+/// Why blocks that are being computed on a rank count for nothing there.
+fn pending_ignored_reason(pool: &Pool) -> String {
+    let config = pool.state.config();
+    format!(
+        "more than {} % of {} pending blocks were never stored by the engine: prefix caching is off, its events are off \
+         or lost, or its chat template, tokenizer or salt is another than the proxy's",
+        config.unconfirmed_permille_max / 10,
+        config.unconfirmed_sample
+    )
 }

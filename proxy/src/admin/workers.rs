@@ -1,15 +1,12 @@
 //! Adding and removing workers while traffic flows.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Admin, Answered, Refused};
-use crate::config::{self, Worker};
+use super::{Answered, Refused};
+use crate::config;
 use crate::discovery::{Roster, RosterError};
-use crate::pool::Pool;
 
 pub(super) fn list(roster: &Roster) -> Value {
     let workers: Vec<_> = roster
@@ -26,25 +23,16 @@ pub(super) fn list(roster: &Roster) -> Value {
     json!({ "workers": workers })
 }
 
-pub(super) fn add(admin: &Admin, pool: &Arc<Pool>, roster: &Roster, body: &Bytes) -> Answered {
-    let worker = parse(body)?;
+pub(super) fn add(roster: &Roster, body: &Bytes) -> Answered {
+    let worker = config::parse_worker(body).map_err(Refused::bad)?;
     let name = worker.name.to_string();
-    roster.add(admin.supervise.worker(pool, worker)).map_err(|error| refused(&error))?;
+    roster.add(worker).map_err(|error| refused(&error))?;
     Ok((StatusCode::ACCEPTED, json!({ "name": name, "state": "starting" })))
 }
 
 pub(super) fn remove(roster: &Roster, name: &str) -> Answered {
     roster.remove(name).map_err(|error| refused(&error))?;
     Ok((StatusCode::ACCEPTED, json!({ "name": name, "state": "draining" })))
-}
-
-/// A worker in the words of the config. JSON is YAML, so the config's own parser reads it.
-fn parse(body: &Bytes) -> Result<Worker, Refused> {
-    let worker: Value = serde_json::from_slice(body).map_err(Refused::bad)?;
-    let document = json!({ "pools": [{ "name": "any", "workers": [worker] }] });
-    let config = config::parse("worker", &document.to_string()).map_err(Refused::bad)?;
-    let worker = config.pools.into_iter().flat_map(|pool| pool.workers).next();
-    worker.ok_or_else(|| Refused::bad("no worker"))
 }
 
 fn refused(error: &RosterError) -> Refused {

@@ -10,18 +10,18 @@ use clap::Args;
 /// Two simulated workers of four dp ranks each stand behind the real proxy, over real sockets. Multi-turn conversations are
 /// routed first by round-robin; then the caches are cleared and the same conversations are routed by kv. Times are the
 /// simulation's.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct DemoOptions {
+#[derive(Debug, Args)]
+pub(super) struct DemoOptions {
     /// Listen for clients here
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
+    pub(super) listen: SocketAddr,
     /// Serve /healthz, /readyz and /metrics here
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9090")]
-    pub status: SocketAddr,
+    pub(super) status: SocketAddr,
     /// Serve the admin API here
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9091")]
-    pub admin: SocketAddr,
+    pub(super) admin: SocketAddr,
     /// Stop after so many requests per policy, print the table and exit [default: go on until Ctrl-C]
     #[arg(long, value_name = "N")]
-    pub requests: Option<NonZeroU64>,
+    pub(super) requests: Option<NonZeroU64>,
 }

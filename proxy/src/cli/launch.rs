@@ -31,9 +31,9 @@ pub(super) fn demo(options: DemoOptions) -> Result<()> {
 }
 
 /// Runs a simulated fleet until a signal.
-pub(super) fn sim(options: SimOptions) -> Result<()> {
+pub(super) fn sim(options: &SimOptions) -> Result<()> {
     logging::start(LevelFilter::INFO);
-    runtime()?.block_on(simulate::run(&options))
+    runtime()?.block_on(simulate::run(options.spec(), &options.faults))
 }
 
 /// Asks every engine of the config what it can tell and do.

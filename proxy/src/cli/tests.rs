@@ -1,8 +1,11 @@
 use clap::{CommandFactory as _, Parser as _};
 
-use super::sim::{FaultAt, FaultKind};
+use rankwise_sim::Fault;
+
+use super::sim::fault::parse as fault;
 use super::{Cli, Command, worker_flag};
 use crate::config::{Config, EngineKind, Events, PolicySource};
+use crate::simulate::FaultAt;
 
 fn serve(args: &[&str]) -> Result<Config, String> {
     let args = ["rankwise", "serve"].iter().chain(args);
@@ -106,10 +109,9 @@ fn a_policy_flag_drops_the_settings_of_the_policy_it_replaces() {
 
 #[test]
 fn a_fault_names_its_worker_and_value() {
-    let fault = |text: &str| text.parse::<FaultAt>();
-    assert_eq!(fault("stall"), Ok(FaultAt { worker: None, fault: FaultKind::Stall }));
-    assert_eq!(fault("1:reset-after=3"), Ok(FaultAt { worker: Some(1), fault: FaultKind::ResetAfter(3) }));
-    let slow = FaultKind::SlowFirstByte(std::time::Duration::from_millis(500));
+    assert_eq!(fault("stall"), Ok(FaultAt { worker: None, fault: Fault::Stall }));
+    assert_eq!(fault("1:reset-after=3"), Ok(FaultAt { worker: Some(1), fault: Fault::ResetAfter(3) }));
+    let slow = Fault::SlowFirstByte(std::time::Duration::from_millis(500));
     assert_eq!(fault("slow-first-byte=500ms"), Ok(FaultAt { worker: None, fault: slow }));
     for wrong in
         ["", "x:stall", "stall=1", "reset-after", "reset-after=", "drop-events=-1", "slow-first-byte=1"]

@@ -11,7 +11,7 @@ use super::file::Document;
 use super::located::Position;
 use super::named::one_of;
 use super::resolve::{Problem, resolve};
-use super::resolved::Config;
+use super::resolved::{Config, Worker};
 
 /// The largest config file, in bytes. A thousand workers with every field set take half of it.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -130,4 +130,24 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     let source = Source { name: name.to_owned(), text: text.to_owned(), ..Source::default() };
     source.resolve(source.parse()?)
+}
+
+/// One worker in the words of the config, as JSON: what the admin API takes. JSON is YAML, so that one parser reads both.
+///
+/// # Errors
+/// With the place, as [`parse`]; also for what is no JSON.
+pub fn parse_worker(json: &[u8]) -> Result<Worker, ConfigError> {
+    const NAME: &str = "worker";
+    let worker: serde_json::Value = serde_json::from_slice(json).map_err(|error| {
+        let at = Position { line: error.line(), column: error.column() };
+        let text = String::from_utf8_lossy(json);
+        ConfigError::Invalid(Diagnostic::new(NAME, &text, at, error.to_string()))
+    })?;
+    let document = serde_json::json!({ "pools": [{ "name": "any", "workers": [worker] }] }).to_string();
+    let config = parse(NAME, &document)?;
+    let worker = config.pools.into_iter().flat_map(|pool| pool.workers).next();
+    worker.ok_or_else(|| {
+        let at = Position { line: 1, column: 1 };
+        ConfigError::Invalid(Diagnostic::new(NAME, &document, at, "expected a worker".to_owned()))
+    })
 }

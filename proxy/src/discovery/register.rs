@@ -1,7 +1,7 @@
 //! A described worker becomes targets, feeds and a place in the table; and stops being all that.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
@@ -32,20 +32,20 @@ pub(super) struct Registration {
 
 /// Numbers that are never given twice.
 #[derive(Debug, Default)]
-pub struct Numbers {
-    workers: std::sync::atomic::AtomicU32,
-    groups: std::sync::atomic::AtomicU32,
+pub(super) struct Numbers {
+    workers: AtomicU32,
+    groups: AtomicU32,
 }
 
 impl Numbers {
     /// The next worker's.
     pub(super) fn worker(&self) -> WorkerId {
-        WorkerId(self.workers.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        WorkerId(self.workers.fetch_add(1, Relaxed))
     }
 
     /// The first of so many groups.
     fn groups(&self, count: u32) -> u32 {
-        self.groups.fetch_add(count, std::sync::atomic::Ordering::Relaxed)
+        self.groups.fetch_add(count, Relaxed)
     }
 }
 
@@ -87,35 +87,30 @@ impl Registration {
             });
             target.health.set_weight_permille(config.weight_permille.get());
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
-            let mut condition = Condition::default();
             if pin == RankPin::Impossible {
-                condition = condition.and(Condition::NOT_PINNABLE);
+                target.health.set_condition(Condition::NOT_PINNABLE);
             }
-            let place = format!("worker {} rank {}", config.name, rank.header_rank);
-            match (&rank.events, description.block_size) {
-                (Some(sockets), Some(block_size)) => {
-                    let translation =
-                        Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
-                    let settings = feed_config(rank.global_rank, sockets, events);
-                    let feed = EventFeed {
-                        pool: Arc::clone(pool),
-                        target: Arc::clone(&target),
-                        source: EventSource {
-                            endpoint: sockets.live.clone(),
-                            replay: sockets.replay.clone(),
-                            topic: sockets.topic.clone(),
-                        },
-                        feed: Feed::new(settings, translation, clock::now()),
-                        metrics: metrics.clone(),
-                        place,
-                        connect_timeout: events.timeout,
-                        reported: FeedCounters::default(),
-                    };
-                    feeds.spawn(feeds::run(feed, stop.clone()));
-                }
-                _ => condition = condition.and(Condition::UNTRUSTED),
+            // Without a feed the target's index stays untrusted, as it is made.
+            if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
+                let translation =
+                    Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
+                let settings = feed_config(rank.global_rank, sockets, events);
+                let feed = EventFeed {
+                    pool: Arc::clone(pool),
+                    target: Arc::clone(&target),
+                    source: EventSource {
+                        endpoint: sockets.live.clone(),
+                        replay: sockets.replay.clone(),
+                        topic: sockets.topic.clone(),
+                    },
+                    feed: Feed::new(settings, translation, clock::now()),
+                    metrics: metrics.clone(),
+                    place: format!("worker {} rank {}", config.name, rank.header_rank),
+                    connect_timeout: events.timeout,
+                    reported: FeedCounters::default(),
+                };
+                feeds.spawn(feeds::run(feed, stop.clone()));
             }
-            target.health.set_condition(condition);
             ranks.push(Rank { target, pin: pin_value(&pin), metrics });
         }
         let worker = Arc::new(Worker {

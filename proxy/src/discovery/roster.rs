@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::supervise::Supervision;
+use super::supervisors::Supervisors;
 use crate::config;
+use crate::pool::Pool;
 
 /// What a worker's supervisor last found.
 #[derive(Debug, Default)]
@@ -49,39 +50,47 @@ struct Entry {
     _task: AbortHandle,
 }
 
-/// The supervisors of a pool. Tasks run on the runtime that calls.
+/// A pool's workers and their supervisors. Tasks run on the runtime that calls.
 pub struct Roster {
+    pool: Arc<Pool>,
+    supervisors: Supervisors,
     workers: Mutex<BTreeMap<String, Entry>>,
     tasks: Mutex<JoinSet<()>>,
-    workers_max: usize,
 }
 
 impl Roster {
     /// An empty one.
-    pub fn new(workers_max: usize) -> Self {
-        Self { workers: Mutex::default(), tasks: Mutex::default(), workers_max }
+    pub fn new(pool: Arc<Pool>, supervisors: Supervisors) -> Self {
+        Self { pool, supervisors, workers: Mutex::default(), tasks: Mutex::default() }
+    }
+
+    /// The pool that the workers are of.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Begins to supervise a worker.
     ///
     /// # Errors
     /// When its name is taken or there are too many.
-    pub fn add(&self, supervision: Supervision) -> Result<(), RosterError> {
+    pub fn add(&self, worker: config::Worker) -> Result<(), RosterError> {
         let mut workers = self.workers.lock();
-        let name = supervision.config.name.to_string();
+        let name = worker.name.to_string();
         if workers.contains_key(&name) {
             return Err(RosterError::Known(name));
         }
-        if workers.len() >= self.workers_max {
-            return Err(RosterError::Full(self.workers_max));
+        let workers_max = self.supervisors.workers_max();
+        if workers.len() >= workers_max {
+            return Err(RosterError::Full(workers_max));
         }
-        let (config, status) = (supervision.config.clone(), Arc::clone(&supervision.status));
+        let supervision = self.supervisors.of(&self.pool, worker.clone());
+        let status = Arc::clone(&supervision.status);
         let stop = CancellationToken::new();
         let mut tasks = self.tasks.lock();
         // Those that ended are not waited for by anybody else.
         while tasks.try_join_next().is_some() {}
         let task = tasks.spawn(supervision.run(stop.clone()));
-        workers.insert(name, Entry { config, status, stop, _task: task });
+        workers.insert(name, Entry { config: worker, status, stop, _task: task });
         Ok(())
     }
 
@@ -99,11 +108,6 @@ impl Roster {
     pub fn list(&self) -> Vec<(config::Worker, Arc<WorkerStatus>)> {
         let workers = self.workers.lock();
         workers.values().map(|entry| (entry.config.clone(), Arc::clone(&entry.status))).collect()
-    }
-
-    /// Whether every worker has been described, or found not to answer.
-    pub fn is_settled(&self) -> bool {
-        self.workers.lock().values().all(|entry| entry.status.get().0 != "starting")
     }
 
     /// Ends all.

@@ -20,25 +20,25 @@ use crate::upstream::{FetchError, Origin};
 
 /// What a supervisor works with.
 #[derive(Clone)]
-pub struct Supervision {
+pub(super) struct Supervision {
     /// The worker's pool.
-    pub pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     /// The worker by config.
-    pub config: config::Worker,
+    pub(super) config: config::Worker,
     /// Bounds of questions.
-    pub probe: ProbeLimits,
+    pub(super) probe: ProbeLimits,
     /// Between two health checks.
-    pub health_interval: Duration,
+    pub(super) health_interval: Duration,
     /// Between two reports of load.
-    pub load_interval: Duration,
+    pub(super) load_interval: Duration,
     /// Time that requests in flight have to end when the worker is taken out.
-    pub drain_timeout: Duration,
+    pub(super) drain_timeout: Duration,
     /// Bounds of event feeds.
-    pub events: config::EventLimits,
+    pub(super) events: config::EventLimits,
     /// Numbers for workers and groups.
-    pub numbers: Arc<Numbers>,
+    pub(super) numbers: Arc<Numbers>,
     /// What the admin API shows.
-    pub status: Arc<WorkerStatus>,
+    pub(super) status: Arc<WorkerStatus>,
 }
 
 /// Checks in a row that may fail before a worker that still takes connections counts as gone.
@@ -59,7 +59,7 @@ enum Lost {
 
 impl Supervision {
     /// Supervises until stopped, and takes the worker out then.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, stop: CancellationToken) {
         let id = self.numbers.worker();
         let mut registration = None;
         tokio::select! {
@@ -82,9 +82,9 @@ impl Supervision {
             let description = self.describe(&origin).await;
             self.register(id, description, &alarm, registration).await;
             let Some(present) = registration.as_ref() else { continue };
-            self.status.set("ready", None);
             tokenizer::choose(&self.pool, &present.description, &origin, self.probe).await;
             present.set_availability(&self.pool, Availability::Ready);
+            self.status.set("ready", None);
             let (how, error) = self.watch(present, &origin, &alarm).await;
             present.set_availability(&self.pool, Availability::Unhealthy);
             tracing::warn!(pool = self.pool.name, worker = %self.config.name, ?how, error, "worker lost");

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use rankwise_core::ids::TargetId;
-use rankwise_core::target::{Condition, Target};
+use rankwise_core::target::Target;
 use rankwise_engines::vllm::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -188,24 +187,10 @@ impl EventFeed {
             .set(i64::from(live && self.feed.completeness() == Completeness::Complete));
         self.target.feed.set_missing_since(self.feed.missing_since());
         self.target.feed.set_next_sequence(self.feed.expected());
-        let trusted = self.feed.completeness() != Completeness::Unreplayed;
-        set_condition(&self.target, Condition::UNTRUSTED, !trusted);
+        self.target.feed.set_trusted(self.feed.completeness() != Completeness::Unreplayed);
     }
-}
-
-fn set_condition(target: &Target, bit: Condition, on: bool) {
-    let condition = target.health.condition().0;
-    let condition = if on { condition | bit.0 } else { condition & !bit.0 };
-    target.health.set_condition(Condition(condition));
 }
 
 pub(super) fn frames(message: ZmqMessage) -> Vec<Bytes> {
     message.into_vec()
-}
-
-impl EventFeed {
-    /// The target it writes.
-    pub fn target(&self) -> TargetId {
-        self.target.id
-    }
 }

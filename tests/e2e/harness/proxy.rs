@@ -24,24 +24,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of a fleet, with decision headers; ready when this returns.
+    /// In front of a fleet, with decision headers; every rank may be picked when this returns.
     pub async fn serving(fleet: &rankwise_sim::Fleet, arguments: &[&str]) -> Self {
         let mut all = worker_flags(fleet);
         all.extend(arguments.iter().map(ToString::to_string));
         let proxy = Self::start(&all).await;
         proxy.all_ready(fleet).await;
-        proxy
-    }
-
-    /// The same, and every rank of the fleet has been found: /readyz is content with the first.
-    pub async fn serving_all(fleet: &rankwise_sim::Fleet, arguments: &[&str]) -> Self {
-        let proxy = Self::serving(fleet, arguments).await;
-        let expected: usize = fleet.workers().iter().map(|worker| worker.stats().len()).sum();
-        wait_until("every rank to be ready", async || {
-            let ranks = proxy.ranks().await;
-            ranks.len() == expected && ranks.iter().all(|rank| rank["availability"] == "ready")
-        })
-        .await;
         proxy
     }
 

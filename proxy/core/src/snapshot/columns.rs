@@ -48,7 +48,7 @@ impl Figures<'_> {
             Column::GroupPeakActive => self.peak.1,
             Column::EventLagMs => target.feed.lag_ms(self.now),
             Column::LoadAgeMs => target.engine.age_ms(self.now),
-            Column::Condition => target.health.condition().0,
+            Column::Condition => target.condition().0,
             Column::Learned => 0,
         }
     }

@@ -1,0 +1,55 @@
+//! What makes supervisors, for the workers of the config and for those added later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::describe::ProbeLimits;
+use super::register::Numbers;
+use super::roster::WorkerStatus;
+use super::supervise::Supervision;
+use crate::config::{EventLimits, Limits, UpstreamLimits, Worker};
+use crate::pool::Pool;
+
+/// What all supervisors of a process have in common. Clones share their numbers.
+#[derive(Clone)]
+pub struct Supervisors {
+    upstream: UpstreamLimits,
+    events: EventLimits,
+    drain_timeout: Duration,
+    numbers: Arc<Numbers>,
+}
+
+impl Supervisors {
+    /// With these bounds. `drain_timeout`: time that requests in flight have to end when a worker is taken out.
+    pub fn new(limits: &Limits, drain_timeout: Duration) -> Self {
+        Self {
+            upstream: limits.upstream.clone(),
+            events: limits.events.clone(),
+            drain_timeout,
+            numbers: Arc::default(),
+        }
+    }
+
+    /// Most workers of a pool.
+    pub(super) fn workers_max(&self) -> usize {
+        self.upstream.workers_max.get()
+    }
+
+    /// A supervisor for a worker.
+    pub(super) fn of(&self, pool: &Arc<Pool>, config: Worker) -> Supervision {
+        Supervision {
+            pool: Arc::clone(pool),
+            config,
+            probe: ProbeLimits {
+                bytes_max: self.upstream.probe_bytes_max,
+                timeout: self.upstream.probe_timeout,
+            },
+            health_interval: self.upstream.probe_interval,
+            load_interval: self.upstream.load_interval,
+            events: self.events.clone(),
+            drain_timeout: self.drain_timeout,
+            numbers: Arc::clone(&self.numbers),
+            status: Arc::new(WorkerStatus::default()),
+        }
+    }
+}
