@@ -1,10 +1,12 @@
 //! KV-event feeds that lose, lie, fall silent and start again: the index comes back to what the engines hold, and promises
 //! nothing until it does.
 
+use std::net::SocketAddr;
+
 use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Proxy, Reply, completion, fast, fleet, metric, wait_until};
+use crate::harness::{Client, Gate, Proxy, Reply, completion, fast, fleet, metric, wait_until};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -49,11 +51,14 @@ async fn rank(proxy: &Proxy, worker: &str, number: u64) -> Value {
     found.expect("a row for the rank")
 }
 
+fn address_of(fleet: &Fleet, worker: usize) -> SocketAddr {
+    fleet.workers()[worker].url().trim_start_matches("http://").parse().expect("an address")
+}
+
 /// Asks an engine directly, past any proxy.
 async fn ask_engine(fleet: &Fleet, worker: usize, rank: usize, body: &Value) -> Reply {
-    let address = fleet.workers()[worker].url().trim_start_matches("http://").parse().expect("an address");
     let rank = rank.to_string();
-    let client = Client::new(address);
+    let client = Client::new(address_of(fleet, worker));
     let reply = client
         .send(http::Method::POST, COMPLETIONS, &[("x-data-parallel-rank", &rank)], body.to_string())
         .await;
@@ -64,7 +69,7 @@ async fn ask_engine(fleet: &Fleet, worker: usize, rank: usize, body: &Value) -> 
 #[tokio::test]
 async fn lost_events_are_replayed() {
     let fleet = fleet(two_ranks()).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     exact(&proxy, &fleet, 0..4).await;
     fleet.workers()[0].fault(Fault::DropEvents(3));
     // Round-robin over both ranks, so that each gets past what it drops and the gap shows.
@@ -84,7 +89,7 @@ async fn lost_events_are_replayed() {
 async fn a_silent_rank_promises_nothing() {
     let fleet = fleet(two_ranks()).await;
     fleet.workers()[0].fault(Fault::SilentRank(0));
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let mut on_silent = 0;
     for seed in (0..12).chain(0..12) {
         let reply = ask(&proxy, seed).await;
@@ -114,28 +119,47 @@ async fn a_silent_rank_promises_nothing() {
     fleet.stop().await;
 }
 
+/// Nothing is promised while its own batches are not to be had, and everything again from when the rank says that its cache is
+/// empty. Batches of the lie stay in the engine's replay buffer.
 #[tokio::test]
-async fn batches_in_the_name_of_another_rank_are_counted_and_not_applied() {
+async fn a_rank_whose_batches_name_another_is_not_trusted_until_they_are_its_own() {
     let fleet = fleet(two_ranks()).await;
-    fleet.workers()[0].fault(Fault::LieAboutRank(1));
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
-    for seed in (0..12).chain(0..12) {
-        let reply = ask(&proxy, seed).await;
-        if reply.number("x-rankwise-dp-rank") == 0 {
-            assert_eq!(promised(&reply), 0);
-        }
-    }
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let worker = &fleet.workers()[0];
-    wait_until("rank 0's batches to be refused", async || {
-        let next = rank(&proxy, "w0", 0).await["index"]["next_sequence"].as_u64();
-        next == Some(worker.next_sequence(0)) && next > Some(0)
-    })
-    .await;
-    let errors = async |rank| sum(&proxy, "rankwise_kv_event_errors_total", &["worker=\"w0\"", rank]).await;
-    assert_eq!(errors("dp_rank=\"0\"").await, worker.next_sequence(0) as f64);
-    assert_eq!(errors("dp_rank=\"1\"").await, 0.0);
+    let is_untrusted = async |number| {
+        let condition = rank(&proxy, "w0", number).await["condition"].as_u64().expect("bits");
+        condition & 2 == 2
+    };
+    for number in 0..2 {
+        ask_engine(&fleet, 0, number, &completion(number as u64, 200)).await;
+    }
+    proxy.settled(&fleet).await;
+    assert!(rank(&proxy, "w0", 0).await["index"]["blocks"].as_u64() > Some(0));
+
+    worker.fault(Fault::LieAboutRank(1));
+    for seed in 100..104 {
+        ask_engine(&fleet, 0, 0, &completion(seed, 200)).await;
+    }
+    wait_until("the rank to lose trust", async || is_untrusted(0).await).await;
     assert_eq!(rank(&proxy, "w0", 0).await["index"]["blocks"], 0);
-    assert!(rank(&proxy, "w0", 1).await["index"]["blocks"].as_u64() > Some(0));
+    for seed in (0..2).chain(100..104) {
+        let reply = ask(&proxy, seed).await;
+        assert!(reply.number("x-rankwise-dp-rank") == 1 || promised(&reply) == 0);
+    }
+    assert!(!is_untrusted(1).await, "the other one speaks for itself");
+    let errors = async |rank| sum(&proxy, "rankwise_kv_event_errors_total", &["worker=\"w0\"", rank]).await;
+    assert!(errors("dp_rank=\"0\"").await >= 1.0);
+    assert_eq!(errors("dp_rank=\"1\"").await, 0.0);
+
+    worker.heal();
+    ask_engine(&fleet, 0, 0, &completion(200, 200)).await;
+    wait_until("the rank to be trusted again", async || !is_untrusted(0).await).await;
+    wait_until("the engine to be idle", async || worker.clear_caches()).await;
+    for number in 0..2 {
+        ask_engine(&fleet, 0, number, &completion(1000, 20)).await;
+    }
+    let cached = exact(&proxy, &fleet, (0..12).chain(0..12)).await;
+    assert!(cached >= 12 * 160, "{cached}");
     fleet.stop().await;
 }
 
@@ -147,7 +171,7 @@ async fn without_replay_nothing_is_promised() {
         ask_engine(&fleet, 0, rank, &completion(rank as u64, 200)).await;
     }
     fleet.workers()[0].fault(Fault::NoReplay);
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     for seed in 0..8 {
         assert_eq!(promised(&ask(&proxy, seed).await), 0);
     }
@@ -173,7 +197,7 @@ async fn a_restart_that_says_so_empties_the_index() {
 
 async fn restarted(announced: bool) {
     let fleet = fleet(four_ranks()).await;
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     exact(&proxy, &fleet, 0..8).await;
     let worker = &fleet.workers()[0];
     if announced { worker.restart_announced().await } else { worker.restart().await }
@@ -211,7 +235,7 @@ async fn a_proxy_that_starts_late_reads_what_was_cached_before() {
     for seed in 0..8 {
         ask_engine(&fleet, seed % 2, seed / 2 % 2, &completion(seed as u64, 200)).await;
     }
-    let proxy = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     let cached = exact(&proxy, &fleet, 0..8).await;
     assert!(cached > 8 * 160, "{cached}");
     fleet.stop().await;
@@ -220,8 +244,8 @@ async fn a_proxy_that_starts_late_reads_what_was_cached_before() {
 #[tokio::test]
 async fn proxies_side_by_side_are_all_exact() {
     let fleet = fleet(four_ranks()).await;
-    let first = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
-    let second = Proxy::serving_all(&fleet, &["--policy", "kv"]).await;
+    let first = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let second = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     for round in 0..2 {
         for seed in 0..8 {
             first.settled(&fleet).await;
@@ -232,6 +256,83 @@ async fn proxies_side_by_side_are_all_exact() {
             // What one proxy sent, the other finds.
             assert_eq!(reply.cached_tokens() > 160, round == 1, "prompt {seed}");
         }
+    }
+    fleet.stop().await;
+}
+
+/// A rank from which no block is ever heard gets no credit for blocks that it should be computing, and the admin API says why.
+/// It is forgiven once it tells.
+#[tokio::test]
+async fn pending_blocks_that_are_never_stored_stop_counting() {
+    let fleet = fleet(two_ranks()).await;
+    fleet.workers()[0].fault(Fault::SilentRank(0));
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let ledger = async |number| rank(&proxy, "w0", number).await["ledger"].clone();
+    let mut seed = 0;
+    let mut until = async |ignored: bool| {
+        wait_until(&format!("pending_ignored to become {ignored}"), async || {
+            // New prompts of 25 blocks, each of which is judged once.
+            let body = completion(seed, 400);
+            seed += 1;
+            assert_eq!(proxy.client.post(COMPLETIONS, &body).await.status, 200);
+            ledger(0).await["pending_ignored"] == ignored
+        })
+        .await;
+    };
+    until(true).await;
+    let silent = ledger(0).await;
+    assert!(silent["pending_unconfirmed"].as_u64() >= Some(1000), "{silent}");
+    assert_eq!(silent["pending_confirmed"], 0, "{silent}");
+    let reason = silent["pending_ignored_reason"].as_str().expect("a reason");
+    assert!(reason.contains("20 %") && reason.contains("prefix caching"), "{reason}");
+    let heard = ledger(1).await;
+    assert_eq!((&heard["pending_ignored"], &heard["pending_ignored_reason"]), (&false.into(), &Value::Null));
+    assert_eq!(heard["pending_unconfirmed"], 0, "{heard}");
+
+    fleet.workers()[0].heal();
+    until(false).await;
+    assert!(ledger(0).await["pending_confirmed"].as_u64() > Some(0));
+    fleet.stop().await;
+}
+
+/// A worker's cache is forgotten when the worker is lost. When it is back it is too late: its feeds may have read what the new
+/// process has stored before it serves.
+#[tokio::test]
+async fn what_a_new_process_stores_before_it_serves_is_kept() {
+    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
+    let worker = &fleet.workers()[0];
+    let mut gate = Gate::before(address_of(&fleet, 0)).await;
+    let flag = format!("http://{},engine=vllm,name=w0", gate.address());
+    let proxy = Proxy::start(&["--policy", "kv", "--worker", &flag].map(str::to_owned)).await;
+    proxy.all_ready(&fleet).await;
+    exact(&proxy, &fleet, 0..6).await;
+    proxy.settled(&fleet).await;
+    assert!(worker.cache(0).len() + worker.cache(1).len() > 6 * 10, "nothing is cached: nothing is shown");
+
+    gate.shut().await;
+    wait_until("the worker to be lost", async || proxy.status.get("/readyz").await.status == 503).await;
+    worker.restart().await.expect("the same ports");
+    for (number, seed) in [(0, 100), (1, 101)] {
+        ask_engine(&fleet, 0, number, &completion(seed, 200)).await;
+    }
+    // What the new process stored, and nothing of the old one.
+    proxy.settled(&fleet).await;
+    assert_eq!(proxy.status.get("/readyz").await.status, 503, "it is still lost");
+    for number in 0..2 {
+        let blocks = rank(&proxy, "w0", number as u64).await["index"]["blocks"].as_u64();
+        assert_eq!(blocks, Some(worker.cache(number).len() as u64));
+        assert!(blocks > Some(10), "{blocks:?}");
+    }
+
+    gate.open().await;
+    proxy.all_ready(&fleet).await;
+    proxy.settled(&fleet).await;
+    for seed in [100, 101] {
+        let reply = ask(&proxy, seed).await;
+        assert_eq!((promised(&reply), reply.cached_tokens()), (192, 192), "prompt {seed}");
+    }
+    for seed in 0..6 {
+        assert_eq!(promised(&ask(&proxy, seed).await), 0, "prompt {seed}");
     }
     fleet.stop().await;
 }

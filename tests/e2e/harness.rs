@@ -1,6 +1,7 @@
 //! What the tests stand on: a fleet in this process, the proxy in its own.
 
 mod client;
+mod gate;
 mod lanes;
 mod metrics;
 mod proxy;
@@ -8,6 +9,7 @@ mod raw_engine;
 mod wait;
 
 pub use client::{Client, Reply, rest};
+pub use gate::Gate;
 pub use lanes::all_at_once;
 pub use metrics::metric;
 pub use proxy::{Proxy, config_file};

@@ -85,6 +85,10 @@ pub struct Feed {
     resync_due: bool,
     /// The running replay only looks whether something is missing.
     checking: bool,
+    /// The last batch was of another rank.
+    misled: bool,
+    /// Times in a row that the rank is read again because of such batches.
+    rereads: u32,
     scratch: Vec<CacheEvent>,
 }
 
@@ -106,6 +110,8 @@ impl Feed {
             last_resync: None,
             resync_due: false,
             checking: false,
+            misled: false,
+            rereads: 0,
             scratch: Vec::new(),
             config,
         }
@@ -267,6 +273,11 @@ impl Feed {
         };
         if message.sequence == expected {
             self.apply(&message, out);
+            if self.misled {
+                self.reread(now, out);
+            } else {
+                self.rereads = 0;
+            }
         } else if message.sequence < expected {
             if self.history.is_known(message.sequence, self.digest(&message)) == Some(true) {
                 self.counters.duplicates += 1;
@@ -321,6 +332,21 @@ impl Feed {
         self.expected = self.config.replay.then_some(0);
     }
 
+    /// Batches of another rank came where this rank's were due: the rank is emptied, and read again from 0 after a pause that
+    /// grows as long as they come.
+    fn reread(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        self.forget(out);
+        self.completeness = Completeness::Unreplayed;
+        self.fruitless = 0;
+        self.misled = false;
+        if self.config.replay {
+            let doublings = self.rereads.min(16);
+            self.rereads = self.rereads.saturating_add(1);
+            let pause = self.config.replay_pause_ms.saturating_mul(1 << doublings);
+            self.replay_later(pause.min(self.config.reread_pause_ms_max), now);
+        }
+    }
+
     fn resync_if_due(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
         if std::mem::take(&mut self.resync_due) {
             self.counters.resyncs += 1;
@@ -362,8 +388,16 @@ impl Feed {
             }
         };
         if batch.rank.is_some_and(|rank| rank != self.config.global_rank) {
+            // What this rank stored and removed meanwhile is unknown, and so is whether it is this rank that speaks here.
             self.counters.wrong_rank += 1;
+            self.misled = true;
+            self.completeness = Completeness::Unreplayed;
+            out.push(FeedAction::Clear);
             return;
+        }
+        if std::mem::take(&mut self.misled) && self.config.replay {
+            // Within a replay: from here on it is this rank again.
+            self.completeness = Completeness::Partial;
         }
         if self.translator.translate(&batch.events, &mut self.scratch) {
             self.resync_due = true;

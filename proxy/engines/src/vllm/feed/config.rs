@@ -17,6 +17,8 @@ pub struct FeedConfig {
     pub replay_pause_ms: u64,
     /// Longest pause. Default 10 s.
     pub replay_pause_ms_max: u64,
+    /// Longest pause before a rank whose feed brings another rank's batches is read again. Default 60 s.
+    pub reread_pause_ms_max: u64,
     /// Attempts without any message before the rank goes on without. Default 8.
     pub replay_attempts_max: u32,
     /// Live messages held during a replay. Default 4096.
@@ -41,6 +43,7 @@ impl FeedConfig {
             replay_timeout_ms: 5_000,
             replay_pause_ms: 200,
             replay_pause_ms_max: 10_000,
+            reread_pause_ms_max: 60_000,
             replay_attempts_max: 8,
             buffered_messages_max: 4096,
             buffered_bytes_max: 16 << 20,
@@ -78,7 +81,7 @@ pub struct FeedCounters {
     pub decode_errors: u64,
     /// Messages with the wrong frames or topic.
     pub malformed: u64,
-    /// Batches of another rank; not applied.
+    /// Batches of another rank. Not applied: the rank is emptied and read again.
     pub wrong_rank: u64,
     /// Times the live messages held during a replay were too many.
     pub buffer_overflows: u64,

@@ -47,6 +47,22 @@ impl Feed {
         out.push(FeedAction::RequestReplay { from, id });
     }
 
+    /// Asks for everything, after a pause.
+    pub(super) fn replay_later(&mut self, pause_ms: u64, now: Millis) {
+        self.phase = FeedPhase::Replaying;
+        self.missing_since.get_or_insert(now);
+        let id = self.next_replay_id;
+        self.next_replay_id += 1;
+        self.replay = Some(Replay {
+            id,
+            anchor: None,
+            anchored: true,
+            waiting: true,
+            deadline: Millis(now.0.saturating_add(pause_ms)),
+            progress: 0,
+        });
+    }
+
     /// The running replay came to nothing: once more after a pause, or without it.
     pub(super) fn retry_replay(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
         let Some(replay) = &mut self.replay else { return };
@@ -159,6 +175,10 @@ impl Feed {
         if behind && replay.progress == 0 {
             // It claims to have nothing more while there is more: ask again, not for ever.
             self.retry_replay(now, out);
+            return;
+        }
+        if self.misled {
+            self.reread(now, out);
             return;
         }
         if self.expected == Some(0) {

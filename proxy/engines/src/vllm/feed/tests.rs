@@ -376,13 +376,61 @@ fn without_replay_a_gap_empties_the_rank() {
     assert!(rig.requests.is_empty());
 }
 
+/// A message of another rank.
+fn of_another(block: u64) -> Bytes {
+    payload(block as f64, &[Made::Stored { parent: None, blocks: vec![block] }], 1)
+}
+
 #[test]
-fn batches_of_another_rank_are_not_applied() {
-    let mut rig = live_after(&run_of(0, 0..2));
-    let stored = Made::Stored { parent: None, blocks: vec![9] };
-    rig.live(&message(2, &payload(1.0, &[stored], 1)));
-    assert_eq!((rig.blocks().len(), rig.feed.counters().wrong_rank), (2, 1));
-    assert_eq!(rig.feed.expected(), Some(3));
+fn a_batch_of_another_rank_has_the_rank_read_again() {
+    let mut messages = run_of(0, 0..2);
+    let mut rig = live_after(&messages);
+    rig.live(&message(2, &of_another(9)));
+    assert_eq!((rig.blocks().len(), rig.feed.counters().wrong_rank), (0, 1));
+    assert_eq!((rig.feed.phase(), rig.feed.completeness()), (FeedPhase::Replaying, Completeness::Unreplayed));
+    assert!(rig.requests.is_empty(), "after a pause");
+    rig.tick(config().replay_pause_ms);
+    messages.push(stores(0, 2));
+    rig.serve(0, &messages);
+    assert_eq!((rig.feed.phase(), rig.feed.completeness()), (FeedPhase::Live, Completeness::Complete));
+    assert_eq!(rig.blocks(), [0, 1, 2]);
+}
+
+#[test]
+fn while_another_rank_speaks_nothing_is_trusted_and_replays_become_rare() {
+    let mut messages = run_of(0, 0..2);
+    let mut rig = live_after(&messages);
+    rig.live(&message(2, &of_another(8)));
+    messages.extend([of_another(8), of_another(9)]);
+    let mut pause = config().replay_pause_ms;
+    for _ in 0..12 {
+        rig.tick(pause - 1);
+        assert!(rig.requests.is_empty(), "not before {pause} ms");
+        rig.tick(1);
+        rig.serve(0, &messages);
+        assert_eq!((rig.blocks().len(), rig.feed.completeness()), (0, Completeness::Unreplayed));
+        pause = (pause * 2).min(config().reread_pause_ms_max);
+    }
+    assert_eq!(pause, config().reread_pause_ms_max);
+    // This rank again: what it holds from here on is known, what it stored before is not.
+    messages.push(stores(0, 4));
+    rig.tick(pause);
+    rig.serve(0, &messages);
+    assert_eq!((rig.feed.phase(), rig.feed.completeness()), (FeedPhase::Live, Completeness::Partial));
+    assert_eq!(rig.blocks(), [4]);
+    rig.live(&message(5, &stores(0, 5)));
+    assert_eq!(rig.blocks(), [4, 5]);
+}
+
+#[test]
+fn without_replay_a_batch_of_another_rank_empties_the_rank() {
+    let mut rig = Rig::new(FeedConfig { replay: false, ..config() }, 1);
+    rig.connect();
+    rig.live(&message(0, &stores(0, 0)));
+    assert_eq!(rig.feed.completeness(), Completeness::Complete);
+    rig.live(&message(1, &of_another(9)));
+    rig.live(&message(2, &stores(0, 2)));
+    assert_eq!((rig.blocks(), rig.feed.completeness()), (vec![2], Completeness::Unreplayed));
 }
 
 #[test]
