@@ -1,7 +1,7 @@
 //! Everything that can go wrong between a client and an engine, and the one place that turns it into HTTP.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -76,6 +76,8 @@ pub struct ProxyError {
     pub parameter: Option<String>,
     /// Seconds after which trying again makes sense.
     pub retry_after_s: Option<u32>,
+    /// The methods of the path, where another was used.
+    pub allow: Option<&'static str>,
 }
 
 impl ProxyError {
@@ -90,7 +92,7 @@ impl ProxyError {
             Stage::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { stage, message: message.into(), status, parameter: None, retry_after_s }
+        Self { stage, message: message.into(), status, parameter: None, retry_after_s, allow: None }
     }
 
     /// The same with another status.
@@ -98,6 +100,12 @@ impl ProxyError {
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// 405: the path is served, but only by this method.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let error = Self::new(Stage::Head, format!("{allow} is the method of this path"));
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, allow: Some(allow), ..error }
     }
 
     /// The same, naming the field that was wrong.
@@ -140,6 +148,9 @@ impl ProxyError {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(methods) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
         response
     }
 
@@ -165,6 +176,13 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.headers()["x-rankwise-error"], "decision");
+    }
+
+    #[test]
+    fn a_wrong_method_is_told_the_right_one() {
+        let response = ProxyError::method_not_allowed("POST").response::<Full<Bytes>>();
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "POST");
     }
 
     #[test]

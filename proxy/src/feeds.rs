@@ -1,8 +1,10 @@
 //! What the engines tell by themselves: KV events and load, per rank.
 
+mod cold;
 mod events;
 mod replay;
 
+pub use cold::ColdRank;
 pub use events::{EventFeed, EventSource, run};
 
 /// The model name under which block hashes are rooted. One for all: a pool's workers serve one base model, whatever

@@ -9,6 +9,6 @@ mod gauges;
 #[cfg(test)]
 mod tests;
 
-pub use families::{Metrics, Outcome, PoolMetrics, TargetMetrics};
+pub use families::{Attempt, Metrics, Outcome, PoolMetrics, TargetMetrics};
 pub use gauges::render;
 pub(crate) use gauges::serving_name;

@@ -30,6 +30,10 @@ pub struct PoolLimits {
     pub queue_requests_max: usize,
     /// Headers, lower case, that a policy may ask for.
     pub policy_headers: Vec<String>,
+    /// Most values of such headers that one decision is given.
+    pub policy_headers_max: usize,
+    /// Most bytes of them.
+    pub policy_headers_bytes_max: usize,
     /// For the head of an answer, once the request is written.
     pub first_byte_timeout: Duration,
     /// Longest silence within an answer.
@@ -70,6 +74,8 @@ pub struct Pool {
     pub prompts: PromptSource,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// Whether ranks whose early events are gone are asked to report again what they hold.
+    pub heal_cold_roots: bool,
     /// Bounds.
     pub limits: PoolLimits,
     /// Its counters.
@@ -106,6 +112,8 @@ pub struct PoolParts {
     pub prompts: PromptSource,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// Whether ranks whose early events are gone are asked to report again what they hold.
+    pub heal_cold_roots: bool,
     /// Bounds.
     pub limits: PoolLimits,
     /// All counters.
@@ -125,6 +133,7 @@ impl Pool {
             policies: parts.policies,
             prompts: parts.prompts,
             key: parts.key,
+            heal_cold_roots: parts.heal_cold_roots,
             limits: parts.limits,
             changed: Notify::new(),
             unit_changed: Notify::new(),

@@ -1,12 +1,16 @@
 //! A request's way through the proxy, stage by stage.
 
+mod admission;
+mod answer;
 mod body;
 mod head;
 mod models;
 mod outgoing;
+mod pin;
 mod place;
 mod relay;
 mod scan;
+mod send;
 mod story;
 
 use std::cell::RefCell;
@@ -23,26 +27,20 @@ use rankwise_core::ids::TargetId;
 use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_policy_host::ThreadPolicies;
 use rankwise_prompt::{Api, RoutingFields};
-use smallvec::SmallVec;
 
-use crate::clock;
 use crate::error::{ProxyError, Stage};
-use crate::listen::Service;
-use crate::metrics::Outcome;
+use crate::listen::{ListenerOptions, Service};
 use crate::pool::{Pool, Pools};
-use crate::upstream::{Checkout, SendError, UpstreamPool};
+use crate::upstream::{Checkout, UpstreamPool};
 
 pub use admission::Admission;
-use admission::Admitted;
 pub use answer::AnswerBody;
 use head::Route;
-use place::{Decider, Placed, Placement};
+use pin::Pin;
+use place::{Decider, Placement};
 use relay::Relay;
 use scan::Scanner;
-use story::{Record, Story};
-
-mod admission;
-mod answer;
+use story::Story;
 
 /// The head of an engine's answer, and the connection that its body comes on.
 type Answer = (Response<Incoming>, Checkout);
@@ -63,6 +61,10 @@ pub struct Shared {
 /// Bounds and switches of the request path.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Largest request head, bytes.
+    pub head_bytes_max: usize,
+    /// Most header fields.
+    pub headers_max: usize,
     /// Largest body, bytes.
     pub body_bytes_max: usize,
     /// For a whole body.
@@ -79,7 +81,7 @@ pub struct Settings {
 
 /// The service of one request thread.
 pub struct Proxy {
-    shared: Shared,
+    shared: Rc<Shared>,
     upstream: Rc<UpstreamPool>,
     decider: RefCell<Decider>,
 }
@@ -87,102 +89,61 @@ pub struct Proxy {
 impl Proxy {
     /// With this thread's own connections and policy instances.
     pub fn new(shared: Shared, upstream: Rc<UpstreamPool>, policies: ThreadPolicies) -> Self {
-        Self { shared, upstream, decider: RefCell::new(Decider::new(policies)) }
+        Self { shared: Rc::new(shared), upstream, decider: RefCell::new(Decider::new(policies)) }
     }
 
-    /// The stages.
+    /// Who lets it in, and who tells how it ended.
     async fn answer(
         &self,
         request: Request<Incoming>,
+        listener: ListenerOptions,
         id: &HeaderValue,
     ) -> Result<Response<AnswerBody>, ProxyError> {
         let started = Instant::now();
         let (head, body) = request.into_parts();
+        let settings = &self.shared.settings;
+        head::check_size(&head, settings.head_bytes_max, settings.headers_max)?;
         let api = match head::route(&head.method, head.uri.path())? {
             Route::Models => return Ok(models::list(&self.shared.pools)),
             Route::Generate(api) => api,
         };
-        let settings = &self.shared.settings;
-        let mut admitted = self.shared.admission.enter(settings.in_flight_max)?;
-        let body = body::collect(body, settings.body_bytes_max, settings.body_timeout).await?;
-        admitted.hold(body.len(), settings.bodies_bytes_max)?;
+        let admitted = self.shared.admission.enter(settings.in_flight_max)?;
+        let mut story =
+            Story::new(Rc::clone(&self.shared), id.clone(), head::api_name(api), started, admitted);
+        match self.generate(api, &head, body, listener, id, &mut story).await {
+            Ok((pool, answer)) => Ok(self.relay(&pool, answer, story)),
+            Err(error) => {
+                story.refuse(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The stages.
+    async fn generate(
+        &self,
+        api: Api,
+        head: &request::Parts,
+        body: Incoming,
+        listener: ListenerOptions,
+        id: &HeaderValue,
+        story: &mut Story,
+    ) -> Result<(Arc<Pool>, Answer), ProxyError> {
+        let pin = if listener.trust_pins { Pin::read(&head.headers)? } else { None };
+        let body = body::collect(body, &self.shared.settings, &mut story.admitted).await?;
         self.shared.metrics.bytes_received.inc_by(body.len() as u64);
         let fields = rankwise_prompt::routing_fields(api, &body).map_err(|error| body_error(&error))?;
         let pool = self.shared.pools.serving(&fields.model)?;
+        story.belongs_to(&pool);
         let prompt =
             if pool.policies.needs_prompt() { pool.prompt(api, &fields, &body).await? } else { None };
-        let incoming =
-            Accepted { started, id, api, head: &head, body, fields: &fields, prompt: prompt.as_ref() };
-        let (response, placed, attempt) = self.place_and_send(&pool, &incoming).await?;
-        Ok(self.relay(&pool, &incoming, attempt, placed, response, admitted))
+        story.prompt_tokens(prompt.as_ref().map_or(0, |prompt| prompt.tokens));
+        let accepted = Accepted { id, head, body, fields: &fields, prompt: prompt.as_ref(), pin };
+        let answer = self.place_and_send(&pool, &accepted, story).await?;
+        Ok((pool, answer))
     }
 
-    /// Decides, sends, and decides again while nothing has been sent.
-    async fn place_and_send(
-        &self,
-        pool: &Arc<Pool>,
-        accepted: &Accepted<'_>,
-    ) -> Result<(Answer, Placed, u32), ProxyError> {
-        let mut failed = SmallVec::<[TargetId; 4]>::new();
-        for attempt in 0..=pool.limits.retries {
-            let placement = accepted.placement(attempt, &failed);
-            let placed = match place::place(&self.decider, pool, &placement).await {
-                Ok(placed) => placed,
-                // Nothing is left to pick from: what went wrong before tells more.
-                Err(_) if !failed.is_empty() => break,
-                Err(error) => return Err(error),
-            };
-            let outgoing = outgoing::request(&placed, accepted.head, accepted.body.clone(), accepted.id);
-            match self.upstream.send(&placed.worker, outgoing, pool.limits.upstream()).await {
-                Ok(answer) if pool.limits.is_retried(answer.0.status()) && attempt < pool.limits.retries => {
-                    let status = answer.0.status().as_u16();
-                    tracing::debug!(
-                        pool = pool.name,
-                        worker = placed.worker.name(),
-                        attempt,
-                        status,
-                        "decided again"
-                    );
-                    failed.extend(placed.failed_targets());
-                    placed.booking.finish(clock::now());
-                    pool.load_changed();
-                    pool.metrics.retries.inc();
-                }
-                Ok(answer) => return Ok((answer, placed, attempt)),
-                Err(error) => {
-                    let worker = placed.worker.name();
-                    tracing::warn!(pool = pool.name, worker, attempt, %error, "request not answered");
-                    if !error.is_unsent() {
-                        placed.metrics().request(Outcome::Broken);
-                        placed.booking.finish(clock::now());
-                        pool.load_changed();
-                        return Err(send_error(&error));
-                    }
-                    if matches!(error, SendError::Connect(_)) {
-                        placed.worker.connect_failed();
-                        // One address serves all of them: trying each would use up the retries.
-                        failed.extend(placed.worker.ranks.iter().map(|rank| rank.target.id));
-                    } else {
-                        failed.extend(placed.failed_targets());
-                    }
-                    placed.booking.fail_before_send(clock::now());
-                    pool.load_changed();
-                    pool.metrics.retries.inc();
-                }
-            }
-        }
-        Err(ProxyError::new(Stage::Connect, "no connection to an engine"))
-    }
-
-    fn relay(
-        &self,
-        pool: &Arc<Pool>,
-        accepted: &Accepted<'_>,
-        attempt: u32,
-        placed: Placed,
-        (response, checkout): Answer,
-        admitted: Admitted,
-    ) -> Response<AnswerBody> {
+    fn relay(&self, pool: &Pool, (response, checkout): Answer, mut story: Story) -> Response<AnswerBody> {
         let (mut parts, body) = response.into_parts();
         head::strip_response(&mut parts.headers);
         let streamed = outgoing::is_event_stream(&parts.headers);
@@ -190,36 +151,11 @@ impl Proxy {
             // It may have to end otherwise than the engine announced.
             parts.headers.remove(CONTENT_LENGTH);
         }
-        if self.shared.settings.expose_decision {
-            outgoing::expose_decision(&mut parts.headers, &placed);
+        if let Some(placed) = story.placed().filter(|_| self.shared.settings.expose_decision) {
+            outgoing::expose_decision(&mut parts.headers, placed);
         }
-        let target = placed.metrics().clone();
-        let story = Story {
-            pool: Arc::clone(pool),
-            record: Record {
-                request_id: accepted.id.clone(),
-                api: head::api_name(accepted.api),
-                worker: placed.worker.name().to_owned(),
-                dp_rank: placed.rank().map(|rank| rank.target.spec.rank.0),
-                policy: placed.policy,
-                overlap_blocks: placed.overlap_blocks,
-                prompt_tokens: accepted.prompt.map_or(0, |prompt| prompt.tokens),
-                status: parts.status,
-                attempt,
-                bytes_sent: 0,
-                first_token: None,
-            },
-            target,
-            booking: Some(placed.booking),
-            started: accepted.started,
-            total: self.shared.metrics.request_seconds(head::api_name(accepted.api)),
-            expected: placed.expected,
-            access_log: self.shared.settings.access_log,
-            _admitted: admitted,
-        };
-        let scanner = Scanner::new(streamed);
-        let silence_max = pool.limits.silence_max;
-        let relay = Relay::new(body, checkout, scanner, story, silence_max);
+        story.answered(parts.status);
+        let relay = Relay::new(body, checkout, Scanner::new(streamed), story, pool.limits.silence_max);
         Response::from_parts(parts, AnswerBody::Relayed(Box::new(relay)))
     }
 }
@@ -227,9 +163,13 @@ impl Proxy {
 impl Service for Proxy {
     type Body = AnswerBody;
 
-    async fn handle(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        listener: ListenerOptions,
+    ) -> Response<AnswerBody> {
         let id = head::request_id(request.headers());
-        let mut response = match self.answer(request, &id).await {
+        let mut response = match self.answer(request, listener, &id).await {
             Ok(response) => response,
             Err(error) => {
                 self.shared.metrics.error(error.stage);
@@ -249,13 +189,12 @@ impl Service for Proxy {
 
 /// A request that was read and belongs to a pool.
 struct Accepted<'a> {
-    started: Instant,
     id: &'a HeaderValue,
-    api: Api,
     head: &'a request::Parts,
     body: Bytes,
     fields: &'a RoutingFields,
     prompt: Option<&'a Prompt>,
+    pin: Option<Pin<'a>>,
 }
 
 /// Bytes of JSON per token, roughly: what a prompt that was not read is booked as.
@@ -278,23 +217,11 @@ impl Accepted<'_> {
             priority: self.fields.priority,
             attempt,
             failed,
+            pin: self.pin,
         }
     }
 }
 
 fn body_error(error: &rankwise_prompt::BodyError) -> ProxyError {
     ProxyError::new(Stage::Body, error.to_string()).parameter(error.param().map(str::to_owned))
-}
-
-/// What the client is told: never where the engine is.
-fn send_error(error: &SendError) -> ProxyError {
-    match error {
-        SendError::Connect(_) | SendError::Full(_) | SendError::Unsent => {
-            ProxyError::new(Stage::Connect, "no connection to an engine")
-        }
-        SendError::Broken(_) => ProxyError::new(Stage::Upstream, "the engine broke off"),
-        SendError::TimedOut(within) => {
-            ProxyError::new(Stage::UpstreamTimeout, format!("the engine did not answer within {within:?}"))
-        }
-    }
 }

@@ -16,11 +16,11 @@ use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::Config;
 use crate::discovery::{Roster, Supervisors};
-use crate::listen::{Listener, RequestThreads};
+use crate::listen::{Listener, ListenerOptions, RequestThreads};
 use crate::metrics::Metrics;
 use crate::policies::PolicyStore;
 use crate::pool::Pools;
-use crate::request::Shared;
+use crate::request::{Admission, Shared};
 use crate::signals::Signals;
 use crate::status::{self, Readiness};
 
@@ -53,7 +53,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let pools = Arc::new(pools::make(config, &metrics, &store).await?);
     let shared = Shared {
         pools: Arc::clone(&pools),
-        admission: Arc::default(),
+        admission: Arc::new(Admission::new(metrics.clone())),
         settings: Arc::new(settings::requests(config)),
         metrics: metrics.clone(),
     };
@@ -70,8 +70,9 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     let accepting = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let threads = Arc::new(settings::start_threads(config, &shared)?);
-    for listener in listeners {
-        tasks.spawn(listener.run(Arc::clone(&threads), accepting.clone()));
+    for (listener, config) in listeners.into_iter().zip(&config.listeners) {
+        let options = ListenerOptions { trust_pins: config.trust_pins };
+        tasks.spawn(listener.run(Arc::clone(&threads), options, accepting.clone()));
     }
     let rosters = supervise(config, &pools)?;
     let readiness = Arc::new(Readiness::new(Arc::clone(&rosters)));

@@ -10,6 +10,7 @@ use rankwise_core::target::Target;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
+use crate::feeds::ColdRank;
 use crate::metrics::TargetMetrics;
 
 /// One worker as the request path needs it. Replaced as a whole when the worker is discovered anew.
@@ -50,6 +51,8 @@ pub struct Rank {
     pub pin: Option<HeaderValue>,
     /// Its counters.
     pub metrics: TargetMetrics,
+    /// Whether its roots are cold; none where they are left so.
+    pub cold: Option<Arc<ColdRank>>,
 }
 
 impl Worker {
@@ -108,6 +111,11 @@ impl WorkerTable {
     /// One of them.
     pub fn get(&self, id: WorkerId) -> Option<&Arc<Worker>> {
         self.workers.get(&id)
+    }
+
+    /// The one of this name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Worker>> {
+        self.workers.values().find(|worker| worker.name() == name)
     }
 
     /// All, by number.

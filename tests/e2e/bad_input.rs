@@ -1,10 +1,15 @@
 //! What a client sends wrong is answered in the API's words and never reaches an engine.
 
+use std::time::Duration;
+
 use http::Method;
 use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::harness::{Proxy, Reply, arrivals, chat, fast, fleet};
+use crate::harness::{Proxy, Reply, arrivals, chat, fast, fleet, wait_until};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -137,6 +142,56 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     fleet.stop().await;
 }
 
+/// Sends a request but for its last bytes.
+async fn begin_upload(proxy: &Proxy, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(proxy.address).await.expect("a connection");
+    stream.write_all(&request.as_bytes()[..request.len() - 5]).await.expect("the proxy reads");
+    stream
+}
+
+async fn whole_answer(mut stream: TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A reset ends it as well as a close.
+    while let Ok(1..) = timeout(Duration::from_secs(60), stream.read_buf(&mut answer)).await.expect("an end")
+    {
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn bodies_that_come_slowly_share_the_bound_from_their_first_byte() {
+    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, blocks_per_rank: 4096, ..fast() }).await;
+    let config = "limits:\n  request: { body_bytes_max: 48Ki, bodies_bytes_max: 64Ki }\n";
+    let proxy = Proxy::configured(&fleet, config, &["--policy", "least-loaded"]).await;
+    let body = chat(&"x".repeat(40_000)).to_string();
+    let told = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for rest in [told, chunked] {
+        let request = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{rest}");
+        let mut first = begin_upload(&proxy, &request).await;
+        wait_until("its bytes to be counted", async || {
+            (39_000.0..=65_536.0).contains(&proxy.metric("rankwise_request_body_bytes", "").await)
+        })
+        .await;
+        // Neither is whole, and no byte more than that is held.
+        let second = begin_upload(&proxy, &request).await;
+        let answer = whole_answer(second).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("x-rankwise-error: queue"), "{answer}");
+        assert!(answer.contains("\"type\":\"ServiceUnavailableError\""), "{answer}");
+
+        first.write_all(&request.as_bytes()[request.len() - 5..]).await.expect("the proxy reads");
+        let answer = whole_answer(first).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        wait_until("all of it to be let go", async || {
+            proxy.metric("rankwise_request_body_bytes", "").await == 0.0
+        })
+        .await;
+        assert_eq!(arrivals(&fleet).pop().expect("the first").body, body);
+    }
+    assert_eq!(arrivals(&fleet).len(), 2);
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused() {
     let fleet = two_ranks().await;
@@ -146,6 +201,15 @@ async fn a_head_over_the_limit_is_refused() {
     for head in [large, many] {
         let answer = proxy.client.raw(head).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert!(answer.contains("x-rankwise-error: head") && answer.contains("\"code\":431"), "{answer}");
+    }
+    // Far beyond it is not even read, and nobody is left to say so in the API's words.
+    let larger =
+        format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(30_000));
+    let more = format!("POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "x-many: 1\r\n".repeat(60));
+    for head in [larger, more] {
+        let answer = proxy.client.raw(head).await;
+        assert!(answer.starts_with("HTTP/1.1 431") && !answer.contains("x-rankwise-error"), "{answer}");
     }
     for nonsense in ["hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n"] {
         let answer = proxy.client.raw(nonsense).await;

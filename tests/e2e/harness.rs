@@ -2,6 +2,7 @@
 
 mod client;
 mod gate;
+mod guest;
 mod lanes;
 mod metrics;
 mod proxy;
@@ -10,6 +11,7 @@ mod wait;
 
 pub use client::{Client, Reply, rest};
 pub use gate::Gate;
+pub use guest::decide_by;
 pub use lanes::all_at_once;
 pub use metrics::metric;
 pub use proxy::{Proxy, config_file};

@@ -6,11 +6,15 @@
 
 mod bad_input;
 mod bursts;
+mod cold;
 mod demo;
+mod facts;
 mod faults;
 mod feeds;
 mod harness;
 mod kv;
+mod outcomes;
+mod pins;
 mod policies;
 mod prompts;
 mod readiness;

@@ -157,16 +157,17 @@ async fn a_wrong_method_is_told_so() {
     let fleet = four_ranks().await;
     let proxy = Proxy::serving(&fleet, &[]).await;
     let wrong = [
-        (Method::GET, CHAT),
-        (Method::PUT, CHAT),
-        (Method::DELETE, "/v1/completions"),
-        (Method::OPTIONS, CHAT),
-        (Method::POST, "/v1/models"),
+        (Method::GET, CHAT, "POST"),
+        (Method::PUT, CHAT, "POST"),
+        (Method::DELETE, "/v1/completions", "POST"),
+        (Method::OPTIONS, CHAT, "POST"),
+        (Method::POST, "/v1/models", "GET"),
     ];
-    for (method, path) in wrong {
+    for (method, path, right) in wrong {
         let reply = proxy.client.send(method.clone(), path, &[], "").await;
         assert_eq!(reply.status, 405, "{method} {path}");
         assert_eq!(reply.json()["error"]["code"], 405);
+        assert_eq!(reply.header("allow"), right, "{method} {path}");
     }
     assert!(arrivals(&fleet).is_empty());
     fleet.stop().await;

@@ -132,6 +132,13 @@ impl RoutingState {
         self.inner.write().clear_cache(target);
     }
 
+    /// Whether a block of the target that is stored again has one more copy, as it has by default. Off for as long as the
+    /// engine may report again what it holds: the first removal then takes a block away, which shows too little rather
+    /// than too much.
+    pub fn count_copies(&self, target: TargetId, on: bool) {
+        self.inner.write().count_copies(target, on);
+    }
+
     /// Distinct blocks that the target holds on any tier, in its own blocks.
     pub fn cached_blocks(&self, target: TargetId) -> u32 {
         self.inner.read().cached_blocks(target)

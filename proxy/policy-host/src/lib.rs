@@ -44,6 +44,7 @@ pub use error::{HostError, Refusal};
 pub use failure::{FailureKind, PolicyFailure};
 pub use host::PolicyHost;
 pub use lane::{PolicyLane, Serving};
+pub use needs::is_credential;
 pub use slot::{Current, PolicySlot};
 pub use smoke::{Smoke, SmokeTable};
 pub use thread_policies::ThreadPolicies;

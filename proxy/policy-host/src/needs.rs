@@ -29,6 +29,17 @@ const CREDENTIALS: [&str; 14] = [
     "x-goog-api-key",
 ];
 
+/// Parts of names by which the others of their kind are told.
+const CREDENTIAL_PARTS: [&str; 7] =
+    ["api-key", "apikey", "authorization", "cookie", "credential", "password", "secret"];
+
+/// Whether a header, its name in lower case, says who the client is allowed to be. No policy is given such a one.
+pub fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name)
+        || CREDENTIAL_PARTS.iter().any(|part| name.contains(part))
+        || name.ends_with("-token")
+}
+
 /// Checks what `configure` returned; an error says what is wrong with it.
 pub(crate) fn check(needs: &bindings::Needs) -> Result<Needs, String> {
     Ok(Needs { columns: columns(&needs.columns)?, headers: headers(&needs.headers)?, prompt: needs.prompt })
@@ -64,7 +75,7 @@ fn headers(names: &[String]) -> Result<Vec<String>, String> {
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(format!("header \"{shown}\" has to be in lower case"));
         }
-        if CREDENTIALS.contains(&name.as_str()) {
+        if is_credential(name) {
             return Err(format!("header \"{shown}\" holds credentials, which no policy is given"));
         }
         if names[..i].contains(name) {
@@ -109,7 +120,10 @@ mod tests {
         assert_eq!(wrong(&[], &["a", "a"]), "header \"a\" is asked for twice");
         assert_eq!(wrong(&[], &["a b"]), "\"a b\" is not the name of a header");
         assert_eq!(wrong(&[], &[""]), "\"\" is not the name of a header");
-        for credential in CREDENTIALS {
+        assert!(checked(&[], &["x-max-tokens", "x-session", "x-key"]).is_ok());
+        let others =
+            ["x-my-secret", "x-forwarded-authorization", "x-vendor-apikey", "x-id-token", "x-cookie-2"];
+        for credential in CREDENTIALS.into_iter().chain(others) {
             assert!(wrong(&[], &[credential]).contains("credentials"), "{credential}");
         }
         assert!(wrong(&[], &["a"; 17]).contains("17 headers"));

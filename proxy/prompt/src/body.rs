@@ -22,6 +22,14 @@ pub(crate) fn fields<'a, const N: usize>(
     Ok(found.map(|value| value.filter(|value| value.get() != "null")))
 }
 
+/// Whether the object `body` has this field at its top level, whatever its value; null is absent.
+///
+/// # Errors
+/// A [`BodyError`] where it is no JSON object.
+pub fn has_field(body: &[u8], name: &str) -> Result<bool, BodyError> {
+    fields(body, &[name]).map(|[value]| value.is_some())
+}
+
 /// A parser's complaint, its line and column turned into a byte offset.
 pub(crate) fn json_error(body: &[u8], error: &serde_json::Error) -> BodyError {
     let line_start: usize = body

@@ -20,6 +20,7 @@ mod template;
 pub mod test_support;
 
 pub use api::Api;
+pub use body::has_field;
 pub use completion::given_token_ids;
 pub use encoder::{EncoderChoice, EncoderKind, EncoderPreference};
 pub use error::{BodyError, LoadError};

@@ -74,11 +74,14 @@ pub struct Listener {
     pub address: Located<Address>,
     /// Not supported yet: refused.
     pub tls: Option<Tls>,
+    /// Whether clients are trusted to choose. If so, `x-rankwise-worker`, and with it `x-rankwise-dp-rank`, are obeyed in
+    /// place of the policy, or answered 4xx; if not, they are ignored.
+    pub trust_pins: bool,
 }
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: local(8080), tls: None }
+        Self { address: local(8080), tls: None, trust_pins: false }
     }
 }
 

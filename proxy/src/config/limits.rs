@@ -62,7 +62,7 @@ impl Default for ListenerLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestLimits {
-    /// Largest request line and headers, in bytes. More is answered 431.
+    /// Largest request line and headers, in bytes. More is answered 431, and more than twice as much without a body.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub head_bytes_max: usize,
@@ -72,12 +72,19 @@ pub struct RequestLimits {
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub body_bytes_max: usize,
-    /// Memory that all request bodies in flight may hold together, in bytes. Beyond it requests are answered 503.
+    /// Memory that all request bodies in flight may hold together, in bytes, counted as they arrive; not less than
+    /// `body_bytes_max`. Beyond it requests are answered 503.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub bodies_bytes_max: usize,
     /// Requests in flight. Beyond it requests are answered 503.
     pub in_flight_max: NonZeroUsize,
+    /// Most values of the pool's `policy_headers` that one decision is given.
+    pub policy_headers_max: NonZeroUsize,
+    /// Bytes of those values together. One that does not fit is left out.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub policy_headers_bytes_max: usize,
     /// Time from the start of a connection, or from the end of the reply before, to the end of the next head. Later the
     /// connection is closed; so it is also how long a connection may idle.
     #[serde(with = "duration")]
@@ -105,6 +112,8 @@ impl Default for RequestLimits {
             body_bytes_max: 64 << 20,
             bodies_bytes_max: 1 << 30,
             in_flight_max: size(20_000),
+            policy_headers_max: size(16),
+            policy_headers_bytes_max: 4 << 10,
             head_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(60),
             first_byte_timeout: Duration::from_secs(600),

@@ -44,13 +44,16 @@ pub(super) fn resolve(document: file::Document, folder: &Path) -> Result<Config,
             "limits.index: pending_grace_min is longer than pending_grace_max",
         ));
     }
+    if limits.request.body_bytes_max > limits.request.bodies_bytes_max {
+        return Err(Problem::new(DOCUMENT, "limits.request: body_bytes_max is larger than bodies_bytes_max"));
+    }
     let pools = pool::resolve(pools, &limits, &paths)?;
     Ok(Config {
         listeners: listeners
             .into_iter()
             .map(|listener| {
                 no_tls("listeners", listener.tls.as_ref())?;
-                Ok(Listener { address: listener.address.0 })
+                Ok(Listener { address: listener.address.0, trust_pins: listener.trust_pins })
             })
             .collect::<Result<_, Problem>>()?,
         status: Status { address: status.address.0 },

@@ -43,6 +43,8 @@ pub struct Config {
 pub struct Listener {
     /// IP and port; port 0 is any free one.
     pub address: SocketAddr,
+    /// Whether its clients may name worker and rank.
+    pub trust_pins: bool,
 }
 
 /// Health and metrics.
@@ -80,6 +82,10 @@ pub struct Pool {
     pub retries: u32,
     /// Statuses that are retried like one.
     pub retry_statuses: Vec<StatusCode>,
+    /// Whether vLLM is asked to report again blocks whose events are gone.
+    pub heal_cold_roots: bool,
+    /// Headers, lower case, that its policy may ask for.
+    pub policy_headers: Vec<String>,
 }
 
 /// A policy with its settings.

@@ -52,6 +52,10 @@ fn what_is_written_arrives() {
     assert_eq!(pool.limits.first_byte_timeout, Duration::from_secs(120));
     assert_eq!(pool.limits.connections_per_target_max.get(), 64);
     assert_eq!(pool.retry_statuses.iter().map(http::StatusCode::as_u16).collect::<Vec<_>>(), [429, 503]);
+    assert_eq!(pool.policy_headers, ["x-tenant", "x-session"]);
+    assert!(pool.heal_cold_roots && !config.pools[1].heal_cold_roots);
+    assert!(config.listeners[1].trust_pins && !config.listeners[0].trust_pins);
+    assert_eq!(config.limits.request.policy_headers_max.get(), 8);
     let [vllm, generic] = pool.workers.as_slice() else { panic!("{:?}", pool.workers) };
     let Events::At(sources) = &vllm.events else { panic!("{:?}", vllm.events) };
     assert_eq!(sources[0].replay.as_ref().unwrap().to_string(), "tcp://10.0.0.1:5657");

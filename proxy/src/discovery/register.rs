@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::{BlockSize, GroupId, Millis, WorkerId};
 use rankwise_core::target::{Availability, Condition, TargetSpec};
-use rankwise_engines::RankPin;
 use rankwise_engines::vllm::discovery::EventEndpoints;
 use rankwise_engines::vllm::events::Translation;
 use rankwise_engines::vllm::feed::{Feed, FeedConfig, FeedCounters};
+use rankwise_engines::{Engine, RankPin};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::describe::Description;
 use crate::clock;
 use crate::config;
-use crate::feeds::{self, EventFeed, EventSource, NAMESPACE_MODEL};
+use crate::feeds::{self, ColdRank, EventFeed, EventSource, NAMESPACE_MODEL};
 use crate::pool::Pool;
 use crate::workers::{Rank, Worker};
 
@@ -90,6 +90,8 @@ impl Registration {
             if pin == RankPin::Impossible {
                 target.health.set_condition(Condition::NOT_PINNABLE);
             }
+            let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
+            let cold = heals.then(|| Arc::new(ColdRank::new()));
             // Without a feed the target's index stays untrusted, as it is made.
             if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
                 let translation =
@@ -108,10 +110,12 @@ impl Registration {
                     place: format!("worker {} rank {}", config.name, rank.header_rank),
                     connect_timeout: events.timeout,
                     reported: FeedCounters::default(),
+                    cold: cold.clone(),
+                    copies_counted: true,
                 };
                 feeds.spawn(feeds::run(feed, stop.clone()));
             }
-            ranks.push(Rank { target, pin: pin_value(&pin), metrics });
+            ranks.push(Rank { target, pin: pin_value(&pin), metrics, cold });
         }
         let worker = Arc::new(Worker {
             id,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket, ZmqMessage};
 
+use super::ColdRank;
 use super::replay::{ReplayReply, Replays};
 use crate::clock;
 use crate::metrics::TargetMetrics;
@@ -49,6 +50,10 @@ pub struct EventFeed {
     pub connect_timeout: Duration,
     /// What the metrics already hold.
     pub reported: FeedCounters,
+    /// Where requests see whether the rank's roots are cold; none where they are left so.
+    pub cold: Option<Arc<ColdRank>>,
+    /// Whether blocks that are stored again are being counted as copies.
+    pub copies_counted: bool,
 }
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -147,6 +152,7 @@ impl EventFeed {
     /// Does what the state machine asks, and says how it stands.
     fn act(&mut self, actions: &mut Vec<FeedAction>, replays: &mut Replays) {
         let id = self.target.id;
+        self.count_copies();
         let mut unknown_parent = false;
         // Bounded: an unknown parent asks for a resync at most once in a while.
         while !actions.is_empty() {
@@ -163,10 +169,21 @@ impl EventFeed {
                 }
             }
             if std::mem::take(&mut unknown_parent) {
+                if let Some(cold) = &self.cold {
+                    cold.unknown_parent(clock::now());
+                }
                 self.feed.unknown_parent(clock::now(), actions);
             }
         }
         self.report();
+    }
+
+    /// Before events are applied: some may be reports that a request asked for.
+    fn count_copies(&mut self) {
+        let counted = !self.cold.as_ref().is_some_and(|cold| cold.copies_unreliable());
+        if std::mem::replace(&mut self.copies_counted, counted) != counted {
+            self.pool.state.count_copies(self.target.id, counted);
+        }
     }
 
     fn report(&mut self) {
@@ -182,6 +199,14 @@ impl EventFeed {
             tracing::error!(place = self.place, "events name another rank: is the event endpoint right?");
         }
         let live = self.feed.phase() == FeedPhase::Live;
+        if let Some(cold) = &self.cold {
+            if now.lost > before.lost {
+                cold.lost();
+            }
+            if live {
+                cold.completeness(self.feed.completeness());
+            }
+        }
         self.metrics
             .event_connected
             .set(i64::from(live && self.feed.completeness() == Completeness::Complete));

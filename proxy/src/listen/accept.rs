@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::RequestThreads;
+use super::{ListenerOptions, RequestThreads};
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ impl Listener {
     }
 
     /// Accepts until told to stop.
-    pub async fn run(self, threads: Arc<RequestThreads>, stop: CancellationToken) {
+    pub async fn run(self, threads: Arc<RequestThreads>, options: ListenerOptions, stop: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -59,7 +59,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => match stream.into_std() {
-                    Ok(stream) => threads.hand_over(stream, peer),
+                    Ok(stream) => threads.hand_over(stream, peer, options),
                     Err(error) => tracing::warn!(%error, "could not hand over a connection"),
                 },
                 // Out of descriptors, most likely: a connection that ends makes room. Not a busy loop.

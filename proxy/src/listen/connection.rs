@@ -12,19 +12,33 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
+use super::{ListenerOptions, Service};
 
 /// Bounds of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Largest request head, bytes.
+    /// Largest request head that is to be answered in words, bytes.
     pub head_bytes_max: usize,
-    /// Most header lines of a request.
+    /// Most header lines of such a request.
     pub headers_max: usize,
     /// For a whole head, from its first byte or from the end of the request before.
     pub head_timeout: Duration,
     /// Most concurrent h2 streams of one connection.
     pub streams_max: u32,
+}
+
+impl ConnectionLimits {
+    /// Bytes of a head that are read, the same again on top: what lies between is refused by the service, in the API's words,
+    /// and the rest by the connection, which knows none.
+    fn head_bytes_read_max(&self) -> usize {
+        // hyper wants room for a piece of a body in any case.
+        self.head_bytes_max.saturating_mul(2).max(8192)
+    }
+
+    /// Header lines that are read.
+    fn headers_read_max(&self) -> usize {
+        self.headers_max.saturating_add(32)
+    }
 }
 
 /// What a client speaks.
@@ -62,6 +76,7 @@ async fn sniff(stream: &TcpStream) -> io::Result<Option<Protocol>> {
 pub(super) async fn serve<S: Service>(
     stream: TcpStream,
     limits: ConnectionLimits,
+    options: ListenerOptions,
     service: Rc<S>,
     drain: CancellationToken,
 ) {
@@ -80,15 +95,15 @@ pub(super) async fn serve<S: Service>(
     let io = TokioIo::new(stream);
     let service = service_fn(move |request| {
         let service = Rc::clone(&service);
-        async move { Ok::<_, std::convert::Infallible>(service.handle(request).await) }
+        async move { Ok::<_, std::convert::Infallible>(service.handle(request, options).await) }
     });
     let served = match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.head_timeout)
-                .max_buf_size(limits.head_bytes_max.max(8192))
-                .max_headers(limits.headers_max)
+                .max_buf_size(limits.head_bytes_read_max())
+                .max_headers(limits.headers_read_max())
                 .serve_connection(io, service);
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
@@ -102,7 +117,7 @@ pub(super) async fn serve<S: Service>(
         Protocol::Http2 => {
             let connection = http2::Builder::new(LocalExecutor)
                 .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+                .max_header_list_size(u32::try_from(limits.head_bytes_read_max()).unwrap_or(u32::MAX))
                 .max_concurrent_streams(limits.streams_max)
                 .keep_alive_interval(Duration::from_secs(30))
                 .serve_connection(io, service);

@@ -16,23 +16,27 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ConnectionLimits;
 use super::connection;
+use super::{ConnectionLimits, ListenerOptions};
 
 /// What a request thread does with a request. Lives on its thread and is never sent.
 pub trait Service: 'static {
     /// The answer's body.
     type Body: Body<Data = bytes::Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
-    /// Answers one request.
-    fn handle(self: Rc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>>;
+    /// Answers one request that came over a listener with these options.
+    fn handle(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        listener: ListenerOptions,
+    ) -> impl Future<Output = Response<Self::Body>>;
 
     /// Called about once a second.
     fn tidy(&self);
 }
 
 struct Thread {
-    connections: mpsc::Sender<TcpStream>,
+    connections: mpsc::Sender<(TcpStream, ListenerOptions)>,
     open: Arc<AtomicUsize>,
 }
 
@@ -82,7 +86,7 @@ impl RequestThreads {
 
     /// Gives a connection to the thread with the fewest. Over the limit it is closed at once: a client that is told
     /// no early can go elsewhere.
-    pub fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+    pub fn hand_over(&self, stream: TcpStream, peer: SocketAddr, options: ListenerOptions) {
         let open = self.open();
         let fewest = self.threads.iter().min_by_key(|thread| thread.open.load(Relaxed));
         let Some(thread) = fewest.filter(|_| open < self.connections_max) else {
@@ -90,7 +94,7 @@ impl RequestThreads {
             return tracing::debug!(%peer, open, "connection refused: too many are open");
         };
         thread.open.fetch_add(1, Relaxed);
-        if thread.connections.try_send(stream).is_err() {
+        if thread.connections.try_send((stream, options)).is_err() {
             thread.open.fetch_sub(1, Relaxed);
             self.refused.fetch_add(1, Relaxed);
         }
@@ -134,7 +138,7 @@ impl RequestThreads {
 
 /// What a thread is given to start with.
 struct Given {
-    taken: mpsc::Receiver<TcpStream>,
+    taken: mpsc::Receiver<(TcpStream, ListenerOptions)>,
     open: Arc<AtomicUsize>,
     limits: ConnectionLimits,
     drain: CancellationToken,
@@ -152,18 +156,19 @@ impl Given {
                 () = self.cut.cancelled() => return,
                 _ = second.tick() => service.tidy(),
                 stream = self.taken.recv() => match stream {
-                    Some(stream) => self.take(stream, &service),
+                    Some((stream, options)) => self.take(stream, options, &service),
                     None => return,
                 },
             }
         }
     }
 
-    fn take<S: Service>(&self, stream: TcpStream, service: &Rc<S>) {
+    fn take<S: Service>(&self, stream: TcpStream, options: ListenerOptions, service: &Rc<S>) {
         let open = OpenConnection(Arc::clone(&self.open));
         match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => {
-                let serving = connection::serve(stream, self.limits, Rc::clone(service), self.drain.clone());
+                let serving =
+                    connection::serve(stream, self.limits, options, Rc::clone(service), self.drain.clone());
                 tokio::task::spawn_local(async move {
                     let _open = open;
                     serving.await;

@@ -19,12 +19,23 @@ pub enum Outcome {
     Broken,
     /// The client went away first.
     Cancelled,
+    /// The proxy answered 4xx: the client's fault, or the policy's rejection.
+    Refused,
+    /// The proxy answered 5xx, and no engine had the request.
+    Failed,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 5] =
-        [Self::Ok, Self::EngineRefused, Self::EngineError, Self::Broken, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::EngineRefused,
+        Self::EngineError,
+        Self::Broken,
+        Self::Cancelled,
+        Self::Refused,
+        Self::Failed,
+    ];
 
     /// The label.
     pub fn name(self) -> &'static str {
@@ -33,6 +44,57 @@ impl Outcome {
             Self::EngineRefused => "engine_refused",
             Self::EngineError => "engine_error",
             Self::Broken => "broken",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What came of sending a request to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The head of an answer.
+    Answered,
+    /// The same, with a status for which the pool asks somebody else.
+    Declined,
+    /// No connection.
+    ConnectFailed,
+    /// As many connections as there may be, all in use.
+    Full,
+    /// The connection handed it back.
+    Unsent,
+    /// The connection broke.
+    Broken,
+    /// No answer in time.
+    TimedOut,
+    /// The client went away first.
+    Cancelled,
+}
+
+impl Attempt {
+    /// All results.
+    pub const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::Declined,
+        Self::ConnectFailed,
+        Self::Full,
+        Self::Unsent,
+        Self::Broken,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
+    /// The label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Declined => "declined",
+            Self::ConnectFailed => "connect_failed",
+            Self::Full => "full",
+            Self::Unsent => "unsent",
+            Self::Broken => "broken",
+            Self::TimedOut => "timed_out",
             Self::Cancelled => "cancelled",
         }
     }
@@ -53,6 +115,7 @@ const ENGINE_BUCKETS: &[f64] = &[
 pub struct Metrics {
     pub(super) registry: Registry,
     requests: IntCounterVec,
+    attempts: IntCounterVec,
     errors: IntCounterVec,
     decision: HistogramVec,
     policy_call: HistogramVec,
@@ -65,6 +128,7 @@ pub struct Metrics {
     cached_tokens_checked: IntCounterVec,
     races: IntCounterVec,
     retries: IntCounterVec,
+    pinned: IntCounterVec,
     filtered: IntCounterVec,
     /// Failures of policies by pool, policy and reason.
     pub policy_failures: IntCounterVec,
@@ -72,12 +136,17 @@ pub struct Metrics {
     pub policy_swaps: IntCounterVec,
     /// Prompts by pool and how their token ids were found.
     pub prompts: IntCounterVec,
+    cold_reports: IntCounterVec,
     event_messages: IntCounterVec,
     event_gaps: IntCounterVec,
     event_replays: IntCounterVec,
     event_restarts: IntCounterVec,
     event_errors: IntCounterVec,
     pub(super) event_connected: IntGaugeVec,
+    /// Requests in flight.
+    pub in_flight: IntGauge,
+    /// Memory of their bodies.
+    pub body_bytes: IntGauge,
     /// Bytes read from clients.
     pub bytes_received: IntCounter,
     /// Bytes written to clients.
@@ -99,6 +168,8 @@ pub struct PoolMetrics {
     pub races: IntCounter,
     /// Requests that were decided again because nothing had been sent.
     pub retries: IntCounter,
+    /// Requests placed where a trusted client wanted them.
+    pub pinned: IntCounter,
     /// Blocks of overlap on the best row.
     pub overlap_best: IntCounter,
     /// Blocks of overlap on the chosen row.
@@ -121,10 +192,13 @@ pub struct PoolMetrics {
 #[derive(Clone, Debug)]
 pub struct TargetMetrics {
     outcomes: [IntCounter; Outcome::ALL.len()],
+    attempts: [IntCounter; Attempt::ALL.len()],
     /// To the first token of an answer.
     pub time_to_first_token: Histogram,
     /// Between two chunks of a streamed answer.
     pub inter_token: Histogram,
+    /// Requests that asked for a report of the blocks they reuse.
+    pub cold_reports: IntCounter,
     /// KV-event messages.
     pub event_messages: IntCounter,
     /// Gaps in their sequence.
@@ -144,6 +218,11 @@ impl TargetMetrics {
     pub fn request(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].inc();
     }
+
+    /// Counts an attempt to send a request.
+    pub fn attempt(&self, result: Attempt) {
+        self.attempts[result as usize].inc();
+    }
 }
 
 struct Builder(Registry);
@@ -159,6 +238,12 @@ impl Builder {
         let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(family.clone()))?;
         Ok(family)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
     }
 
     fn histograms(
@@ -191,8 +276,13 @@ impl Metrics {
         Ok(Self {
             requests: new.counters(
                 "rankwise_requests_total",
-                "Requests that reached an engine, by target and how they ended.",
+                "Requests by how they ended, each once, and by the target that had them last.",
                 &["pool", "worker", "dp_rank", "outcome"],
+            )?,
+            attempts: new.counters(
+                "rankwise_upstream_attempts_total",
+                "Attempts to send a request to a target, by what came of them.",
+                &["pool", "worker", "dp_rank", "result"],
             )?,
             errors: new.counters(
                 "rankwise_errors_total",
@@ -261,6 +351,11 @@ impl Metrics {
                 "Requests decided again because nothing of them had been sent.",
                 &["pool"],
             )?,
+            pinned: new.counters(
+                "rankwise_pinned_requests_total",
+                "Requests placed where a trusted client wanted them; the policy was not asked.",
+                &["pool"],
+            )?,
             filtered: new.counters(
                 "rankwise_filtered_rows_total",
                 "Targets left out of a policy's table, by reason.",
@@ -280,6 +375,11 @@ impl Metrics {
                 "rankwise_prompts_total",
                 "Prompts by how their token ids were found.",
                 &["pool", "source"],
+            )?,
+            cold_reports: new.counters(
+                "rankwise_cold_root_reports_total",
+                "Requests that asked the engine to report again the blocks they reuse.",
+                TARGET,
             )?,
             event_messages: new.counters(
                 "rankwise_kv_event_messages_total",
@@ -303,6 +403,8 @@ impl Metrics {
                 "1 while a rank's event feed is connected and without a gap.",
                 TARGET,
             )?,
+            in_flight: new.gauge("rankwise_requests_in_flight", "Requests that were let in and have not ended.")?,
+            body_bytes: new.gauge("rankwise_request_body_bytes", "Memory of the bodies of requests in flight.")?,
             bytes_received: bytes.with_label_values(&["received"]),
             bytes_sent: bytes.with_label_values(&["sent"]),
 
@@ -322,6 +424,7 @@ impl Metrics {
             queue: self.queue.with_label_values(&[pool]),
             races: self.races.with_label_values(&[pool]),
             retries: self.retries.with_label_values(&[pool]),
+            pinned: self.pinned.with_label_values(&[pool]),
             overlap_best: overlap("best"),
             overlap_chosen: overlap("chosen"),
             overlap_reused: overlap("reused"),
@@ -339,8 +442,11 @@ impl Metrics {
         TargetMetrics {
             outcomes: Outcome::ALL
                 .map(|outcome| self.requests.with_label_values(&[pool, worker, rank, outcome.name()])),
+            attempts: Attempt::ALL
+                .map(|result| self.attempts.with_label_values(&[pool, worker, rank, result.name()])),
             time_to_first_token: self.time_to_first_token.with_label_values(&labels),
             inter_token: self.inter_token.with_label_values(&labels),
+            cold_reports: self.cold_reports.with_label_values(&labels),
             event_messages: self.event_messages.with_label_values(&labels),
             event_gaps: self.event_gaps.with_label_values(&labels),
             event_replays: self.event_replays.with_label_values(&labels),
@@ -357,10 +463,14 @@ impl Metrics {
             // Not there is as good as gone.
             let _ = self.requests.remove_label_values(&[pool, worker, rank, outcome.name()]);
         }
+        for result in Attempt::ALL {
+            let _ = self.attempts.remove_label_values(&[pool, worker, rank, result.name()]);
+        }
         for family in [&self.time_to_first_token, &self.inter_token] {
             let _ = family.remove_label_values(&labels);
         }
         let counters = [
+            &self.cold_reports,
             &self.event_messages,
             &self.event_gaps,
             &self.event_replays,
@@ -371,6 +481,11 @@ impl Metrics {
             let _ = family.remove_label_values(&labels);
         }
         let _ = self.event_connected.remove_label_values(&labels);
+    }
+
+    /// Counts a request that ended so and that no target had; `pool` is empty where it never came to one.
+    pub fn unplaced_request(&self, pool: &str, outcome: Outcome) {
+        self.requests.with_label_values(&[pool, "", "", outcome.name()]).inc();
     }
 
     /// Counts an answer of the proxy's own.

@@ -4,7 +4,7 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, request};
 use rankwise_engines::vllm::pin::is_client_rank_header;
 use rankwise_prompt::Api;
 
@@ -25,17 +25,38 @@ pub(super) enum Route {
 /// 404 for a path that is not served, 405 for the wrong method.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, ProxyError> {
     let (route, expected) = match path {
-        "/v1/chat/completions" => (Route::Generate(Api::ChatCompletions), Method::POST),
-        "/v1/completions" => (Route::Generate(Api::Completions), Method::POST),
-        "/v1/models" => (Route::Models, Method::GET),
+        "/v1/chat/completions" => (Route::Generate(Api::ChatCompletions), "POST"),
+        "/v1/completions" => (Route::Generate(Api::Completions), "POST"),
+        "/v1/models" => (Route::Models, "GET"),
         _ => return Err(ProxyError::new(Stage::Head, "no such path here")),
     };
-    if *method == expected {
-        Ok(route)
-    } else {
-        let message = format!("{expected} is the method of this path");
-        Err(ProxyError::new(Stage::Head, message).status(StatusCode::METHOD_NOT_ALLOWED))
+    if method.as_str() == expected { Ok(route) } else { Err(ProxyError::method_not_allowed(expected)) }
+}
+
+/// Checks that a head is within its bounds. The connection reads a little more than this, so that what is only just too
+/// large is answered in the API's words; far beyond, it is answered 431 without a body.
+///
+/// # Errors
+/// 431 over `bytes_max` or `headers_max`.
+pub(super) fn check_size(
+    head: &request::Parts,
+    bytes_max: usize,
+    headers_max: usize,
+) -> Result<(), ProxyError> {
+    let too_large = |message: String| {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Err(ProxyError::new(Stage::Head, message).status(status))
+    };
+    if head.headers.len() > headers_max {
+        return too_large(format!("the head has more than {headers_max} fields"));
     }
+    let path = head.uri.path_and_query().map_or(1, |path| path.as_str().len());
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let bytes = head.method.as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>();
+    if bytes > bytes_max {
+        return too_large(format!("the head is larger than {bytes_max} bytes"));
+    }
+    Ok(())
 }
 
 /// The API's name in metrics and the access log.
@@ -131,6 +152,16 @@ mod tests {
             assert_eq!(route(&Method::POST, path).unwrap_err().status, 404);
         }
         assert_eq!(route(&Method::GET, "/v1/completions").unwrap_err().status, 405);
+    }
+
+    #[test]
+    fn a_head_is_measured_as_http_1_writes_it() {
+        let written = "GET /v1/models?x=1 HTTP/1.1\r\na: bc\r\na: \r\n\r\n";
+        let request = http::Request::get("http://host/v1/models?x=1").header("a", "bc").header("a", "");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        assert!(check_size(&head, written.len(), 2).is_ok());
+        assert_eq!(check_size(&head, written.len() - 1, 2).unwrap_err().status, 431);
+        assert_eq!(check_size(&head, written.len(), 1).unwrap_err().status, 431);
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Request, Uri, request};
+use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
 use rankwise_engines::vllm::pin::CLIENT_RANK_HEADERS;
+use rankwise_prompt::{has_field, splice};
 
 use super::head;
 use super::place::Placed;
+use crate::clock;
 use crate::upstream::UpstreamBody;
 
 /// The request for the engine that was chosen.
@@ -16,7 +19,7 @@ pub(super) fn request(
     body: Bytes,
     id: &HeaderValue,
 ) -> Request<UpstreamBody> {
-    let mut request = Request::new(UpstreamBody::from(body));
+    let mut request = Request::new(own_fields(placed, body));
     *request.method_mut() = client.method.clone();
     // Only the path: a query is no part of these APIs, and some engines read settings from it.
     *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
@@ -32,6 +35,21 @@ pub(super) fn request(
         headers.insert(CLIENT_RANK_HEADERS[0], pin);
     }
     request
+}
+
+/// The client's bytes, and at their end what this proxy has to say to the rank.
+fn own_fields(placed: &Placed, body: Bytes) -> UpstreamBody {
+    let Some(rank) = placed.rank() else { return body.into() };
+    let now = clock::now();
+    let Some(cold) = rank.cold.as_ref().filter(|cold| cold.wants_report(now)) else { return body.into() };
+    // Of two fields of one name engines take the last: the client's own would be lost.
+    if has_field(&body, REPORT_FIELD) != Ok(false) {
+        return body.into();
+    }
+    let Ok(spliced) = splice::append(&body, REPORT_FIELD, REPORT_VALUE) else { return body.into() };
+    cold.report_asked(now);
+    rank.metrics.cold_reports.inc();
+    UpstreamBody::spliced(spliced.head, spliced.tail)
 }
 
 /// Whether the answer is an event stream.

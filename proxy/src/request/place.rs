@@ -1,19 +1,22 @@
 //! Placing a request: snapshot, policy, booking.
 
+mod pinned;
+mod policy_request;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rankwise_core::fallback;
 use rankwise_core::ids::TargetId;
-use rankwise_core::policy::{Column, Decision, Fact, Facts, Needs, Phase, PolicyRequest, Rejection};
+use rankwise_core::policy::{Column, Decision, PolicyRequest, Rejection};
 use rankwise_core::request::PlacementRequest;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, Raced};
 use rankwise_core::target::{Availability, Target};
 use rankwise_policy_host::{Activation, Current, ThreadPolicies};
 
-use super::story::Expected;
+use super::pin::Pin;
 use crate::clock;
 use crate::config::Fallback;
 use crate::error::{ProxyError, Stage};
@@ -33,6 +36,8 @@ pub(super) struct Placement<'a> {
     pub attempt: u32,
     /// Targets that failed this request.
     pub failed: &'a [TargetId],
+    /// What a trusted client chose.
+    pub pin: Option<Pin<'a>>,
 }
 
 /// A request's place, booked.
@@ -41,14 +46,39 @@ pub(super) struct Placed {
     pub worker: Arc<Worker>,
     /// Position of the rank in the worker's list; none where the engine chooses.
     pub rank: Option<usize>,
-    /// Freed when dropped.
-    pub booking: Booking,
+    /// Freed when dropped. None once it has ended.
+    pub booking: Option<Booking>,
     /// Which policy decided: `name@version`, or the fallback's name.
     pub policy: HeaderValue,
     /// Blocks that the chosen rank holds, in its own block size.
     pub overlap_blocks: u32,
     /// What `cached_tokens` should say; none where it cannot be known.
     pub expected: Option<Expected>,
+}
+
+/// The cached tokens that the index promised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// By the blocks the rank holds.
+    pub held_tokens: u32,
+    /// With the blocks that were being computed there.
+    pub pending_tokens: u32,
+    /// Tokens per block.
+    pub block_size: u32,
+}
+
+/// Why a request has no place.
+pub(super) enum Unplaced {
+    /// There is no target that may be picked.
+    NothingToPick,
+    /// Nobody is asked: this is the answer, of the policy or of the queue.
+    Refused(ProxyError),
+}
+
+impl From<ProxyError> for Unplaced {
+    fn from(error: ProxyError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 impl Placed {
@@ -69,6 +99,26 @@ impl Placed {
     /// The pinned rank.
     pub(super) fn rank(&self) -> Option<&Rank> {
         self.worker.ranks.get(self.rank?)
+    }
+
+    /// Its number.
+    pub(super) fn dp_rank(&self) -> Option<u32> {
+        self.rank().map(|rank| rank.target.spec.rank.0)
+    }
+
+    /// For logs.
+    pub(super) fn name(&self) -> String {
+        match self.dp_rank() {
+            Some(rank) => format!("worker {} rank {rank}", self.worker.name()),
+            None => format!("worker {}", self.worker.name()),
+        }
+    }
+
+    /// Ends the booking so, if it has not ended.
+    pub(super) fn end(&mut self, how: impl FnOnce(Booking)) {
+        if let Some(booking) = self.booking.take() {
+            how(booking);
+        }
     }
 }
 
@@ -100,35 +150,38 @@ impl Decider {
         current: &Current,
         placement: &Placement<'_>,
         request: &PolicyRequest,
-    ) -> Result<Verdict, ProxyError> {
+    ) -> Result<Verdict, Unplaced> {
         let columns = current.activation().map_or(&[][..], |activation| &activation.needs().columns);
         for race in 0..=RACES_MAX {
             self.take_snapshot(pool, columns, placement);
             if self.snapshot.rows().is_empty() {
-                return Err(nothing_to_pick(pool));
+                return Err(Unplaced::NothingToPick);
             }
             let (decision, policy) = self.pick(pool, current, request);
             let choice = match decision {
                 Decision::Rank(row) => Choice::Row(row),
                 Decision::Worker(worker) => Choice::Worker(rankwise_core::ids::WorkerId(worker)),
                 Decision::Wait(ms) => return Ok(Verdict::Wait(Duration::from_millis(ms.into()))),
-                Decision::Reject(rejection) => return Err(rejected(&rejection)),
+                Decision::Reject(rejection) => return Err(rejected(&rejection).into()),
                 // Checked by the host: not in this phase.
-                Decision::Skip => return Err(ProxyError::new(Stage::Internal, "skip outside of prefill")),
+                Decision::Skip => {
+                    return Err(ProxyError::new(Stage::Internal, "skip outside of prefill").into());
+                }
             };
             let booked =
                 pool.state.book(&self.snapshot, choice, &placement.request, race == RACES_MAX, clock::now());
             match booked {
                 Ok(booking) => {
                     let prompt_read = placement.request.prompt.is_some();
-                    return self.placed(pool, choice, booking, policy, prompt_read);
+                    let placed = self.placed(pool, choice, booking, policy, prompt_read)?;
+                    return Ok(Verdict::Placed(Box::new(placed)));
                 }
                 Err(Raced::Booked) => pool.metrics.races.inc(),
                 Err(Raced::Gone) => {}
             }
         }
         // Only a target that was taken out meanwhile refuses a forced booking.
-        Err(nothing_to_pick(pool))
+        Err(Unplaced::NothingToPick)
     }
 
     fn take_snapshot(&mut self, pool: &Pool, columns: &[Column], placement: &Placement<'_>) {
@@ -194,21 +247,21 @@ impl Decider {
         booking: Booking,
         policy: HeaderValue,
         prompt_read: bool,
-    ) -> Result<Verdict, ProxyError> {
+    ) -> Result<Placed, Unplaced> {
         let workers = pool.workers.current();
         // Discovery took the worker out between snapshot and now: as if nothing had been there.
-        let gone = || nothing_to_pick(pool);
-        let placed = match choice {
+        let gone = || Unplaced::NothingToPick;
+        match choice {
             Choice::Worker(worker) => {
                 let worker = workers.get(worker).ok_or_else(gone)?;
-                Placed {
+                Ok(Placed {
                     worker: Arc::clone(worker),
                     rank: None,
-                    booking,
+                    booking: Some(booking),
                     policy,
                     overlap_blocks: 0,
                     expected: None,
-                }
+                })
             }
             Choice::Row(row) => {
                 let target = self.snapshot.target(row).ok_or_else(gone)?;
@@ -228,35 +281,37 @@ impl Decider {
                 let best = self.snapshot.rows().iter().map(|row| row.overlap.held()).max().unwrap_or(0);
                 pool.metrics.overlap_best.inc_by(best.into());
                 pool.metrics.overlap_chosen.inc_by(held.into());
-                Placed {
+                Ok(Placed {
                     worker: Arc::clone(worker),
                     rank: target.spec.pinnable.then_some(rank),
                     overlap_blocks: held,
-                    booking,
+                    booking: Some(booking),
                     policy,
                     expected,
-                }
+                })
             }
-        };
-        Ok(Verdict::Placed(Box::new(placed)))
+        }
     }
 }
 
 /// Decides where a request goes and books it there, waiting where the policy says so.
 ///
 /// # Errors
-/// 503 when no target may be picked or the wait is over; what the policy rejects with.
+/// When no target may be picked; what the policy rejects with; 503 when the wait is over.
 pub(super) async fn place(
     decider: &std::cell::RefCell<Decider>,
     pool: &Pool,
     placement: &Placement<'_>,
-) -> Result<Placed, ProxyError> {
+) -> Result<Placed, Unplaced> {
+    if let Some(pin) = placement.pin {
+        return decider.borrow_mut().place_pinned(pool, placement, pin);
+    }
     let started = Instant::now();
     let mut queued = None;
     loop {
         let current = pool.policies.current();
         let request =
-            policy_request(pool, placement, current.activation().map(|activation| activation.needs()));
+            policy_request::of(pool, placement, current.activation().map(|activation| activation.needs()));
         // Before the decision, so that no change after it is missed.
         let changed = pool.load_changes();
         let decided = Instant::now();
@@ -272,7 +327,7 @@ pub(super) async fn place(
             Verdict::Wait(at_most) => {
                 let left = pool.limits.queue_time_max.saturating_sub(started.elapsed());
                 if left.is_zero() {
-                    return Err(ProxyError::new(Stage::Queue, "no dp rank had room in time"));
+                    return Err(ProxyError::new(Stage::Queue, "no dp rank had room in time").into());
                 }
                 if queued.is_none() {
                     queued = Some(pool.enter_queue()?);
@@ -284,36 +339,8 @@ pub(super) async fn place(
     }
 }
 
-fn policy_request(pool: &Pool, placement: &Placement<'_>, needs: Option<&Needs>) -> PolicyRequest {
-    let request = &placement.request;
-    let mut facts = Facts::default();
-    facts.set(Fact::PromptTokens, request.prompt.map_or(0, |prompt| prompt.tokens.into()));
-    facts.set(
-        Fact::PromptBlocks,
-        request.prompt.map_or(0, |prompt| u64::from(prompt.tokens / pool.block_size().0.max(1))),
-    );
-    facts.set(Fact::MaxOutputTokens, request.max_output_tokens.unwrap_or(0).into());
-    facts.set(Fact::Sequences, request.sequences.into());
-    if let Some(priority) = placement.priority {
-        facts.set(Fact::Priority, (i64::from(priority) + (1 << 31)) as u64);
-    }
-    facts.set(Fact::Attempt, placement.attempt.into());
-    let text = needs
-        .map_or(&[][..], |needs| &needs.headers)
-        .iter()
-        .filter(|name| pool.limits.policy_headers.contains(name))
-        .filter_map(|name| Some((name.clone(), placement.headers.get(name)?.to_str().ok()?.to_owned())))
-        .collect();
-    PolicyRequest {
-        sequence: pool.next_sequence(),
-        seed: fastrand::u64(..),
-        phase: Phase::Aggregated,
-        facts,
-        text,
-    }
-}
-
-fn nothing_to_pick(pool: &Pool) -> ProxyError {
+/// 503: there is no target that may be picked.
+pub(super) fn nothing_to_pick(pool: &Pool) -> ProxyError {
     let message = if pool.state.targets().is_empty() {
         format!("pool {}: no worker yet", pool.name)
     } else {

@@ -87,6 +87,9 @@ impl Relay {
     fn broken(&mut self, stage: Stage, message: &str) -> Option<Result<Frame<Bytes>, BrokenOff>> {
         self.checkout = None;
         let (stream, done) = (self.scanner.is_stream(), self.scanner.is_done());
+        if !done {
+            self.story.failed_at(stage);
+        }
         // An engine that said [DONE] and then broke off has answered.
         self.end(if done { Outcome::Ok } else { Outcome::Broken });
         match (stream, done) {
@@ -123,7 +126,7 @@ impl Body for Relay {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::warn!(target = %this.story.place(), %error, "the engine broke off");
+                tracing::warn!(target = %this.story.name(), %error, "the engine broke off");
                 Poll::Ready(this.broken(Stage::Upstream, "the engine broke off"))
             }
             Poll::Ready(None) => {
@@ -132,7 +135,7 @@ impl Body for Relay {
             }
             Poll::Pending => match this.silence.as_mut().poll(context) {
                 Poll::Ready(()) => {
-                    tracing::warn!(target = %this.story.place(), within = ?this.silence_max, "the engine fell silent");
+                    tracing::warn!(target = %this.story.name(), within = ?this.silence_max, "the engine fell silent");
                     Poll::Ready(this.broken(Stage::UpstreamTimeout, "the engine fell silent"))
                 }
                 Poll::Pending => Poll::Pending,

@@ -1,135 +1,224 @@
-//! What has to be said about a request once it is placed: to the ledger, the metrics and the access log. Told once,
-//! however the request ends.
+//! What has to be said about a request once it is let in: to the ledger, the metrics and the access log. Told once, however
+//! the request ends.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
-use rankwise_core::state::Booking;
 use rankwise_engines::reply::Usage;
 
+use super::Shared;
 use super::admission::Admitted;
+use super::place::{Expected, Placed};
 use crate::clock;
-use crate::metrics::{Outcome, TargetMetrics};
+use crate::error::{ProxyError, Stage};
+use crate::metrics::{Attempt, Outcome};
 use crate::pool::Pool;
 
-/// A request that an engine is answering.
+/// A request from the moment it is let in. Dropped before its end was told, it was cancelled: the client went away.
 pub(super) struct Story {
-    pub(super) pool: Arc<Pool>,
-    pub(super) booking: Option<Booking>,
-    pub(super) target: TargetMetrics,
-    pub(super) record: Record,
-    pub(super) started: Instant,
-    pub(super) total: prometheus::Histogram,
-    pub(super) expected: Option<Expected>,
-    pub(super) access_log: bool,
+    shared: Rc<Shared>,
+    started: Instant,
     /// The request counts as in flight until this is dropped.
-    pub(super) _admitted: Admitted,
+    pub(super) admitted: Admitted,
+    pool: Option<Arc<Pool>>,
+    /// Where it is, while it is somewhere.
+    placed: Option<Placed>,
+    /// It is on its way there, and nothing came back yet.
+    sending: bool,
+    told: bool,
+    record: Record,
 }
 
-/// The cached tokens that the index promised.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
-    /// By the blocks the rank holds.
-    pub held_tokens: u32,
-    /// With the blocks that were being computed there.
-    pub pending_tokens: u32,
-    /// Tokens per block.
-    pub block_size: u32,
-}
-
-/// One line of the access log.
+/// What only the access log says.
 #[derive(Debug)]
-pub(super) struct Record {
-    /// `x-request-id`.
-    pub request_id: HeaderValue,
-    /// The API.
-    pub api: &'static str,
-    /// Worker name.
-    pub worker: String,
-    /// Rank, where one was pinned.
-    pub dp_rank: Option<u32>,
-    /// Policy and version.
-    pub policy: HeaderValue,
-    /// Blocks of overlap on the chosen rank.
-    pub overlap_blocks: u32,
-    /// Prompt tokens, 0 unknown.
-    pub prompt_tokens: u32,
-    /// The engine's status.
-    pub status: StatusCode,
-    /// Decisions made before this one.
-    pub attempt: u32,
+struct Record {
+    request_id: HeaderValue,
+    api: &'static str,
+    /// By the tokenizer, 0 unknown.
+    prompt_tokens: u32,
+    /// Of the answer.
+    status: Option<StatusCode>,
+    /// Where it failed.
+    error: Option<Stage>,
+    /// Decisions made before the last one.
+    attempt: u32,
     /// Body bytes to the client.
-    pub bytes_sent: u64,
+    bytes_sent: u64,
     /// To the first token, where the answer was streamed.
-    pub first_token: Option<Duration>,
+    first_token: Option<Duration>,
 }
 
 impl Story {
-    /// Where, for logs.
-    pub(super) fn place(&self) -> String {
-        match self.record.dp_rank {
-            Some(rank) => format!("worker {} rank {rank}", self.record.worker),
-            None => format!("worker {}", self.record.worker),
+    /// Of a request to this API.
+    pub(super) fn new(
+        shared: Rc<Shared>,
+        request_id: HeaderValue,
+        api: &'static str,
+        started: Instant,
+        admitted: Admitted,
+    ) -> Self {
+        let record = Record {
+            request_id,
+            api,
+            prompt_tokens: 0,
+            status: None,
+            error: None,
+            attempt: 0,
+            bytes_sent: 0,
+            first_token: None,
+        };
+        Self { shared, started, admitted, pool: None, placed: None, sending: false, told: false, record }
+    }
+
+    /// It belongs to this pool.
+    pub(super) fn belongs_to(&mut self, pool: &Arc<Pool>) {
+        self.pool = Some(Arc::clone(pool));
+    }
+
+    /// Its prompt has so many tokens.
+    pub(super) fn prompt_tokens(&mut self, tokens: u32) {
+        self.record.prompt_tokens = tokens;
+    }
+
+    /// It is booked there and about to be sent.
+    pub(super) fn place(&mut self, placed: Placed, attempt: u32) -> &Placed {
+        self.record.attempt = attempt;
+        self.sending = true;
+        self.placed.insert(placed)
+    }
+
+    /// What came of sending it.
+    pub(super) fn attempted(&mut self, result: Attempt) {
+        self.sending = false;
+        if let Some(placed) = &self.placed {
+            placed.metrics().attempt(result);
         }
+    }
+
+    /// It is no longer where it was.
+    pub(super) fn take_placed(&mut self) -> Option<Placed> {
+        self.placed.take()
+    }
+
+    /// The answer comes from there after all.
+    pub(super) fn put_back(&mut self, placed: Placed) {
+        self.placed = Some(placed);
+    }
+
+    /// Where it is.
+    pub(super) fn placed(&self) -> Option<&Placed> {
+        self.placed.as_ref()
+    }
+
+    /// An engine answers, with this status.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.record.status = Some(status);
+    }
+
+    /// It failed at this stage; the end is still to be told.
+    pub(super) fn failed_at(&mut self, stage: Stage) {
+        self.record.error = Some(stage);
+    }
+
+    /// Where, for logs.
+    pub(super) fn name(&self) -> String {
+        self.placed.as_ref().map_or_else(|| "no worker".to_owned(), Placed::name)
     }
 
     pub(super) fn first_output(&mut self, now: Instant) {
         let elapsed = now - self.started;
         self.record.first_token = Some(elapsed);
-        self.target.time_to_first_token.observe(elapsed.as_secs_f64());
-        if let Some(booking) = &self.booking {
+        let Some(placed) = &self.placed else { return };
+        placed.metrics().time_to_first_token.observe(elapsed.as_secs_f64());
+        if let Some(booking) = &placed.booking {
             booking.first_output(clock::now());
         }
     }
 
     pub(super) fn chunk(&mut self, since_last: Duration) {
-        self.target.inter_token.observe(since_last.as_secs_f64());
+        if let Some(placed) = &self.placed {
+            placed.metrics().inter_token.observe(since_last.as_secs_f64());
+        }
     }
 
     pub(super) fn output_tokens(&mut self, tokens: u32) {
-        if let Some(booking) = &self.booking {
+        if let Some(booking) = self.placed.as_ref().and_then(|placed| placed.booking.as_ref()) {
             booking.add_output_tokens(tokens);
         }
     }
 
     pub(super) fn bytes_sent(&mut self, bytes: usize) {
         self.record.bytes_sent += bytes as u64;
-        self.pool.shared_metrics.bytes_sent.inc_by(bytes as u64);
+        self.shared.metrics.bytes_sent.inc_by(bytes as u64);
     }
 
+    /// The proxy answers with an error of its own.
+    pub(super) fn refuse(&mut self, error: &ProxyError) {
+        self.record.status = Some(error.status);
+        self.record.error = Some(error.stage);
+        let outcome = match &self.placed {
+            Some(_) => Outcome::Broken,
+            None if error.status.is_client_error() => Outcome::Refused,
+            None => Outcome::Failed,
+        };
+        self.tell(outcome, None);
+    }
+
+    /// The engine's answer ended so.
     pub(super) fn finish(&mut self, outcome: Outcome, usage: Option<Usage>) {
-        let Some(booking) = self.booking.take() else { return };
-        if let Some(usage) = usage {
-            booking.set_output_tokens(usage.completion_tokens.into());
-        }
-        if outcome == Outcome::Cancelled {
-            drop(booking);
-        } else {
-            booking.finish(clock::now());
-        }
-        self.pool.load_changed();
-        let outcome = match self.record.status.as_u16() {
+        let outcome = match self.record.status.map_or(200, |status| status.as_u16()) {
             200..=399 => outcome,
             400..=499 if outcome == Outcome::Ok => Outcome::EngineRefused,
             _ if outcome == Outcome::Ok => Outcome::EngineError,
             _ => outcome,
         };
-        self.target.request(outcome);
+        self.tell(outcome, usage);
+    }
+
+    fn tell(&mut self, outcome: Outcome, usage: Option<Usage>) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        if std::mem::take(&mut self.sending) {
+            self.attempted(Attempt::Cancelled);
+        }
+        if let Some(booking) = self.placed.as_mut().and_then(|placed| placed.booking.take()) {
+            if let Some(usage) = usage {
+                booking.set_output_tokens(usage.completion_tokens.into());
+            }
+            if outcome == Outcome::Cancelled {
+                drop(booking);
+            } else {
+                booking.finish(clock::now());
+            }
+            if let Some(pool) = &self.pool {
+                pool.load_changed();
+            }
+        }
+        match &self.placed {
+            Some(placed) => placed.metrics().request(outcome),
+            None => {
+                let pool = self.pool.as_ref().map_or("", |pool| &pool.name);
+                self.shared.metrics.unplaced_request(pool, outcome);
+            }
+        }
         let elapsed = self.started.elapsed();
-        self.total.observe(elapsed.as_secs_f64());
-        let cached = usage.and_then(|usage| usage.cached_tokens);
-        if let (Some(cached), Some(expected)) = (cached, self.expected) {
+        self.shared.metrics.request_seconds(self.record.api).observe(elapsed.as_secs_f64());
+        let expected = self.placed.as_ref().and_then(|placed| placed.expected);
+        if let (Some(expected), Some(cached)) = (expected, usage.and_then(|usage| usage.cached_tokens)) {
             self.compare(cached, expected);
         }
-        if self.access_log {
+        if self.shared.settings.access_log {
             self.log(outcome, elapsed, usage);
         }
     }
 
     /// Truth against the index: what the engine says it reused.
     fn compare(&self, cached: u32, expected: Expected) {
-        let metrics = &self.pool.metrics;
+        let Some(pool) = &self.pool else { return };
+        let metrics = &pool.metrics;
         metrics.overlap_reused.inc_by(u64::from(cached / expected.block_size.max(1)));
         if cached == expected.held_tokens {
             metrics.expectation_met.inc();
@@ -138,26 +227,27 @@ impl Story {
         } else {
             metrics.expectation_missed.inc();
             tracing::debug!(
-                target = %self.place(), cached, expected = expected.held_tokens, pending = expected.pending_tokens,
+                target = %self.name(), cached, expected = expected.held_tokens, pending = expected.pending_tokens,
                 "cached tokens are not as expected",
             );
         }
     }
 
     fn log(&self, outcome: Outcome, elapsed: Duration, usage: Option<Usage>) {
-        let record = &self.record;
+        let (record, placed) = (&self.record, self.placed.as_ref());
         tracing::info!(
             target: "rankwise::access",
             request_id = record.request_id.to_str().unwrap_or_default(),
-            pool = self.pool.name,
+            pool = self.pool.as_ref().map(|pool| pool.name.as_str()),
             api = record.api,
-            worker = record.worker,
-            dp_rank = record.dp_rank,
-            policy = record.policy.to_str().unwrap_or_default(),
-            status = record.status.as_u16(),
+            worker = placed.map(|placed| placed.worker.name()),
+            dp_rank = placed.and_then(Placed::dp_rank),
+            policy = placed.map(|placed| placed.policy.to_str().unwrap_or_default()),
+            status = record.status.map(|status| status.as_u16()),
             outcome = outcome.name(),
+            error = record.error.map(Stage::name),
             attempt = record.attempt,
-            overlap_blocks = record.overlap_blocks,
+            overlap_blocks = placed.map(|placed| placed.overlap_blocks),
             prompt_tokens = usage.map_or(record.prompt_tokens, |usage| usage.prompt_tokens),
             completion_tokens = usage.map(|usage| usage.completion_tokens),
             cached_tokens = usage.and_then(|usage| usage.cached_tokens),
@@ -166,5 +256,11 @@ impl Story {
             total_ms = elapsed.as_secs_f64() * 1000.0,
             "request",
         );
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        self.tell(Outcome::Cancelled, None);
     }
 }

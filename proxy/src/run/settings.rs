@@ -13,6 +13,8 @@ use crate::upstream::{UpstreamPool, UpstreamTimes};
 pub(super) fn requests(config: &Config) -> Settings {
     let request = &config.limits.request;
     Settings {
+        head_bytes_max: request.head_bytes_max,
+        headers_max: request.headers_max.get(),
         body_bytes_max: request.body_bytes_max,
         body_timeout: request.body_timeout,
         in_flight_max: request.in_flight_max.get(),

@@ -74,9 +74,10 @@ impl Index {
     /// Gives the block one more copy under a name.
     fn name(&mut self, slot: Slot, name: Name, node: NodeId) -> Named {
         let Some(cache) = self.cache_mut(slot) else { return Named::Again };
+        let copy = u32::from(cache.count_copies);
         let before = cache.names.get_mut(&name);
         if let Some(copies) = before.filter(|copies| copies.node == node) {
-            copies.count += 1;
+            copies.count += copy;
             return Named::Again;
         }
         let before = cache.names.insert(name, Copies { node, count: 1 });

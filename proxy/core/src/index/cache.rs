@@ -80,6 +80,8 @@ pub(super) struct Cache {
     /// Distinct blocks.
     pub(super) blocks: u32,
     pub(super) truncated: bool,
+    /// Whether a block that is stored again has one more copy.
+    pub(super) count_copies: bool,
 }
 
 impl Cache {
@@ -99,7 +101,8 @@ impl Index {
             self.caches.resize_with(position + 1, || None);
         }
         let names = FxHashMap::default();
-        self.caches[position] = Some(Cache { names, block_size, blocks: 0, truncated: false });
+        self.caches[position] =
+            Some(Cache { names, block_size, blocks: 0, truncated: false, count_copies: true });
     }
 
     /// Forgets everything that the target holds.
@@ -114,6 +117,13 @@ impl Index {
         // What the clear freed is given back, with room for as much as is left.
         if self.children.capacity() > 4 * self.children.len() {
             self.children.shrink_to(2 * self.children.len());
+        }
+    }
+
+    /// See [`RoutingState::count_copies`](crate::state::RoutingState::count_copies).
+    pub(crate) fn count_copies(&mut self, slot: Slot, on: bool) {
+        if let Some(cache) = self.cache_mut(slot) {
+            cache.count_copies = on;
         }
     }
 

@@ -16,7 +16,7 @@ pub enum Fact {
     Priority = 4,
     /// 0 for the first decision, 1 for the first retry, and so on.
     Attempt = 5,
-    /// Milliseconds left.
+    /// Milliseconds that the engine has to begin its answer once it is sent the request.
     DeadlineMs = 6,
     /// Row of the session's target, plus 1.
     SessionRow = 7,

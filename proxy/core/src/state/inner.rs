@@ -134,6 +134,12 @@ impl Inner {
         applied
     }
 
+    pub(super) fn count_copies(&mut self, id: TargetId, on: bool) {
+        if let Some(slot) = self.slot(id) {
+            self.index.count_copies(slot, on);
+        }
+    }
+
     pub(super) fn clear_cache(&mut self, id: TargetId) {
         if let Some(slot) = self.slot(id) {
             self.index.clear_cache(slot);

@@ -11,9 +11,11 @@ use rankwise_core::ids::Millis;
 
 use super::feed::Completeness;
 
-/// Spliced into a request body as its last field. Not into a body that has a `vllm_xargs` of its own: the last duplicate
-/// wins, so the client's would be lost.
-pub const REPORT_FIELD: &str = r#""vllm_xargs":{"kv_cache_report_mode":"full"}"#;
+/// The field that is spliced into a request body as its last one. Not into a body that has one of its own: the last
+/// duplicate wins, so the client's would be lost.
+pub const REPORT_FIELD: &str = "vllm_xargs";
+/// Its value.
+pub const REPORT_VALUE: &str = r#"{"kv_cache_report_mode":"full"}"#;
 
 /// Whether a rank's roots are cold.
 ///
@@ -64,16 +66,23 @@ impl ColdRoots {
 
     /// Whether a request sent to the rank now should ask for the report.
     pub fn wants_report(&mut self, now: Millis) -> bool {
-        match &mut self.state {
+        match self.state {
             State::Warm | State::Healed => false,
-            State::Cold { since } => {
-                let since = *since.get_or_insert(now);
-                if now.since(since) >= self.quiet_ms {
+            State::Cold { since: None } => true,
+            State::Cold { since: Some(since) } => {
+                let healed = now.since(since) >= self.quiet_ms;
+                if healed {
                     self.state = State::Healed;
-                    return false;
                 }
-                true
+                !healed
             }
+        }
+    }
+
+    /// A request that asks for the report is about to be sent.
+    pub fn report_asked(&mut self, now: Millis) {
+        if self.state == (State::Cold { since: None }) {
+            self.state = State::Cold { since: Some(now) };
         }
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{fields, json_error};
+use super::{fields, has_field, json_error};
 use crate::BodyError;
 
 #[test]
@@ -70,4 +70,14 @@ proptest! {
             prop_assert_eq!(whole.get(*name), parsed.as_ref());
         }
     }
+}
+
+#[test]
+fn a_field_is_found_however_its_name_is_written() {
+    assert_eq!(has_field(br#"{"a":{"b":1},"c":[{"d":1}]}"#, "a"), Ok(true));
+    assert_eq!(has_field(br#"{"\u0061":{}}"#, "a"), Ok(true));
+    for absent in [&br#"{}"#[..], br#"{"b":{"a":1}}"#, br#"{"a":null}"#, br#"{"aa":"a"}"#] {
+        assert_eq!(has_field(absent, "a"), Ok(false));
+    }
+    assert!(has_field(b"[]", "a").is_err());
 }

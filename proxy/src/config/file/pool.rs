@@ -32,6 +32,11 @@ pub struct Pool {
     pub retries: Located<u32>,
     /// Statuses of a worker that are retried like a failed connection, from 400 to 599.
     pub retry_statuses: Vec<Located<u16>>,
+    /// Request headers that the policy is given if it asks for them; at most 16. Those that hold credentials are refused.
+    pub policy_headers: Vec<Located<String>>,
+    /// Whether vLLM is asked to report again the blocks that a request reuses, while the rank's early events are gone: such
+    /// a request gets `vllm_xargs.kv_cache_report_mode` at the end of its body, unless it has a `vllm_xargs` of its own.
+    pub heal_cold_roots: bool,
 }
 
 impl Default for Pool {
@@ -45,6 +50,8 @@ impl Default for Pool {
             limits: PoolLimits::default(),
             retries: Located::nowhere(2),
             retry_statuses: Vec::new(),
+            policy_headers: Vec::new(),
+            heal_cold_roots: false,
         }
     }
 }

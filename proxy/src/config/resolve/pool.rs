@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use rankwise_policy_host::is_credential;
 
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
@@ -19,6 +20,8 @@ const MODEL_BYTES_MAX: usize = 256;
 const MODELS_MAX: usize = 256;
 const RETRIES_MAX: u32 = 16;
 const HEADERS_MAX: usize = 32;
+/// As many as a policy may ask for.
+const POLICY_HEADERS_MAX: usize = 16;
 
 pub(super) fn resolve(
     pools: Vec<Located<file::Pool>>,
@@ -112,7 +115,30 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         limits: resolve_limits(&pool.limits, limits),
         retries: pool.retries.value,
         retry_statuses,
+        heal_cold_roots: pool.heal_cold_roots,
+        policy_headers: resolve_policy_headers(path, &pool.policy_headers)?,
     })
+}
+
+/// Names in lower case, none of a credential.
+fn resolve_policy_headers(path: &str, names: &[Located<String>]) -> Result<Vec<String>, Problem> {
+    let mut resolved: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        let wrong =
+            |why: &str| Problem::new(name.at, format!("{path}.policy_headers: `{}`: {why}", name.value));
+        let header: HeaderName = name.parse().map_err(|_| wrong("expected a header name"))?;
+        if is_credential(header.as_str()) {
+            return Err(wrong("holds credentials, which no policy is given"));
+        }
+        if resolved.iter().any(|other| other == header.as_str()) {
+            return Err(wrong("written twice"));
+        }
+        if resolved.len() == POLICY_HEADERS_MAX {
+            return Err(wrong(&format!("more than {POLICY_HEADERS_MAX} headers")));
+        }
+        resolved.push(header.as_str().to_owned());
+    }
+    Ok(resolved)
 }
 
 fn resolve_policy(path: &str, policy: file::Policy, paths: &Paths<'_>) -> Result<PolicyChoice, Problem> {

@@ -61,6 +61,17 @@ fn a_removal_naming_an_unknown_hash_first() {
 }
 
 #[test]
+fn a_block_that_is_reported_again_is_no_copy() {
+    let fleet = stored();
+    fleet.state.count_copies(fleet.ids[0], false);
+    assert_eq!(fleet.store(0, None, &CHAIN, Device).duplicates, 4);
+    fleet.state.count_copies(fleet.ids[0], true);
+    fleet.store(0, None, &CHAIN[..1], Device);
+    fleet.remove(0, &[14, 11], Device);
+    assert_eq!(fleet.device(0, &[1, 2, 3, 4]), 3, "the first has a copy, the last had none");
+}
+
+#[test]
 fn duplicate_stores_with_one_removal() {
     let fleet = stored();
     assert_eq!(fleet.store(0, None, &CHAIN, Device).duplicates, 4);

@@ -1,0 +1,113 @@
+//! Sending a request to where it is placed, and placing it again for as long as no engine has it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use rankwise_core::ids::TargetId;
+use smallvec::SmallVec;
+
+use super::place::{self, Placed, Unplaced};
+use super::story::Story;
+use super::{Accepted, Answer, Proxy, outgoing};
+use crate::clock;
+use crate::error::{ProxyError, Stage};
+use crate::metrics::Attempt;
+use crate::pool::Pool;
+use crate::upstream::SendError;
+
+impl Proxy {
+    /// Decides, sends, and decides again while nothing has been sent. The story knows where the answer comes from.
+    pub(super) async fn place_and_send(
+        &self,
+        pool: &Arc<Pool>,
+        accepted: &Accepted<'_>,
+        story: &mut Story,
+    ) -> Result<Answer, ProxyError> {
+        let mut failed = SmallVec::<[TargetId; 4]>::new();
+        // The last answer with a status that another may better: the client's if there is no other.
+        let mut declined: Option<(Answer, Placed)> = None;
+        // A trusted client's choice is obeyed or fails: there is no other place.
+        let retries = if accepted.pin.is_some() { 0 } else { pool.limits.retries };
+        for attempt in 0..=retries {
+            let placement = accepted.placement(attempt, &failed);
+            let placed = match place::place(&self.decider, pool, &placement).await {
+                Ok(placed) => story.place(placed, attempt),
+                // Whatever went wrong before: this is what is said now.
+                Err(Unplaced::Refused(error)) => return Err(error),
+                Err(Unplaced::NothingToPick) if failed.is_empty() => {
+                    return Err(place::nothing_to_pick(pool));
+                }
+                // What went wrong before tells more.
+                Err(Unplaced::NothingToPick) => break,
+            };
+            let worker = Arc::clone(&placed.worker);
+            let outgoing = outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id);
+            let sent = self.upstream.send(&worker, outgoing, pool.limits.upstream()).await;
+            let is_declined = |status| attempt < retries && pool.limits.is_retried(status);
+            story.attempted(result_of(&sent, is_declined));
+            match sent {
+                Ok(answer) if is_declined(answer.0.status()) => {
+                    let status = answer.0.status().as_u16();
+                    tracing::debug!(pool = pool.name, worker = worker.name(), attempt, status, "declined");
+                    if let Some(mut placed) = story.take_placed() {
+                        failed.extend(placed.failed_targets());
+                        placed.end(|booking| booking.finish(clock::now()));
+                        declined = Some((answer, placed));
+                    }
+                }
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    tracing::warn!(pool = pool.name, worker = worker.name(), attempt, %error, "request not answered");
+                    if !error.is_unsent() {
+                        return Err(send_error(&error));
+                    }
+                    if matches!(error, SendError::Connect(_)) {
+                        worker.connect_failed();
+                        // One address serves all of them: trying each would use up the retries.
+                        failed.extend(worker.ranks.iter().map(|rank| rank.target.id));
+                    }
+                    if let Some(mut placed) = story.take_placed() {
+                        failed.extend(placed.failed_targets());
+                        placed.end(|booking| booking.fail_before_send(clock::now()));
+                    }
+                }
+            }
+            pool.load_changed();
+            if attempt < retries {
+                pool.metrics.retries.inc();
+            }
+        }
+        match declined {
+            Some((answer, placed)) => {
+                story.put_back(placed);
+                Ok(answer)
+            }
+            None => Err(ProxyError::new(Stage::Connect, "no connection to an engine")),
+        }
+    }
+}
+
+fn result_of(sent: &Result<Answer, SendError>, is_declined: impl Fn(StatusCode) -> bool) -> Attempt {
+    match sent {
+        Ok((response, _)) if is_declined(response.status()) => Attempt::Declined,
+        Ok(_) => Attempt::Answered,
+        Err(SendError::Connect(_)) => Attempt::ConnectFailed,
+        Err(SendError::Full(_)) => Attempt::Full,
+        Err(SendError::Unsent) => Attempt::Unsent,
+        Err(SendError::Broken(_)) => Attempt::Broken,
+        Err(SendError::TimedOut(_)) => Attempt::TimedOut,
+    }
+}
+
+/// What the client is told: never where the engine is.
+fn send_error(error: &SendError) -> ProxyError {
+    match error {
+        SendError::Connect(_) | SendError::Full(_) | SendError::Unsent => {
+            ProxyError::new(Stage::Connect, "no connection to an engine")
+        }
+        SendError::Broken(_) => ProxyError::new(Stage::Upstream, "the engine broke off"),
+        SendError::TimedOut(within) => {
+            ProxyError::new(Stage::UpstreamTimeout, format!("the engine did not answer within {within:?}"))
+        }
+    }
+}
