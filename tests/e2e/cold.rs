@@ -9,12 +9,13 @@ use crate::harness::{Client, Proxy, Reply, arrival_of, completion, fast, fleet, 
 const COMPLETIONS: &str = "/v1/completions";
 const REPORTS: &str = "rankwise_cold_root_reports_total";
 
-/// Rank 0 has told more than it can replay, rank 1 nothing yet.
+/// Rank 0 has told more than it can replay, rank 1 nothing yet. Each has room for 48 blocks.
 async fn half_cold() -> Fleet {
-    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, buffer_steps: 2, ..fast() }).await;
+    let spec = FleetSpec { workers: 1, ranks: 2, buffer_steps: 2, blocks_per_rank: 49, ..fast() };
+    let fleet = fleet(spec).await;
     let address = fleet.workers()[0].url().trim_start_matches("http://").parse().expect("an address");
     let engine = Client::new(address);
-    for seed in 0..8 {
+    for seed in 0..5 {
         let body = completion(seed, 100).to_string();
         let reply = engine.send(Method::POST, COMPLETIONS, &[("x-data-parallel-rank", "0")], body).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -67,6 +68,30 @@ async fn a_request_to_a_cold_rank_asks_for_a_report_at_the_end_of_its_body() {
         assert_eq!(arrived(&fleet, &ask(&proxy, "0", &body).await), body);
     }
     assert_eq!(proxy.metric(REPORTS, "").await, 1.0);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_reported_again_is_known_until_it_is_removed() {
+    let fleet = half_cold().await;
+    let proxy = proxy_that_heals(&fleet, true).await;
+    let body = completion(1, 100).to_string();
+    let expected = |reply: &Reply| u64::from(reply.number("x-rankwise-expected-cached-tokens"));
+    let first = ask(&proxy, "0", &body).await;
+    assert_eq!((first.cached_tokens(), expected(&first)), (96, 0), "it holds what nobody told of");
+    wait_until("the report to be indexed", async || expected(&ask(&proxy, "0", &body).await) == 96).await;
+    assert!(
+        proxy.metric(REPORTS, "dp_rank=\"0\"").await >= 2.0,
+        "it was reported once only: no copy to count"
+    );
+
+    // Everything goes, each block by one removal, however often it was reported.
+    for seed in 100..112 {
+        ask(&proxy, "0", &completion(seed, 100).to_string()).await;
+    }
+    assert!(fleet.workers()[0].cache(0).len() > 40, "the cache was not filled: nothing went");
+    proxy.settled(&fleet).await;
+    assert_eq!(expected(&ask(&proxy, "0", &body).await), 0);
     fleet.stop().await;
 }
 

@@ -31,6 +31,16 @@ pub async fn fleet(spec: FleetSpec) -> Fleet {
     Fleet::start(spec).await.expect("a fleet on free ports")
 }
 
+/// Has a worker refuse connections, and waits until it does: one that is taken in the meantime is reset, which is
+/// another story.
+pub async fn refuse_connections(worker: &rankwise_sim::WorkerHandle) {
+    worker.fault(rankwise_sim::Fault::RefuseConnections);
+    let url = worker.url();
+    let address = url.trim_start_matches("http://");
+    wait_until("the port to be closed", async || tokio::net::TcpStream::connect(address).await.is_err())
+        .await;
+}
+
 /// `--worker URL,engine=vllm` for each worker of a fleet, named w0, w1 and so on.
 pub fn worker_flags(fleet: &Fleet) -> Vec<String> {
     let flag = |(number, worker): (usize, &rankwise_sim::WorkerHandle)| {

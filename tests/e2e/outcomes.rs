@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::{Proxy, arrivals, chat, decide_by, fast, fleet, streamed, wait_until};
+use crate::harness::{
+    Proxy, arrivals, chat, decide_by, fast, fleet, refuse_connections, streamed, wait_until,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const LOGGED: &str = "access_log: stderr\n";
@@ -85,7 +87,9 @@ async fn a_policy_that_rejects_the_second_try_is_heard() {
            (then (call $rank (i32.const 0))) (else (call $reject)))",
     )
     .await;
-    fleet.workers().iter().for_each(|worker| worker.fault(Fault::RefuseConnections));
+    for worker in fleet.workers() {
+        refuse_connections(worker).await;
+    }
     let reply = proxy.client.chat(&chat("hello")).await;
     assert_eq!(reply.status, 429, "{}", reply.text());
     assert_eq!(reply.json()["error"]["message"], "once is enough");

@@ -7,7 +7,9 @@ use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::{Proxy, Reply, arrival_of, arrivals, assert_pinned, chat, fast, fleet, wait_until};
+use crate::harness::{
+    Proxy, Reply, arrival_of, arrivals, assert_pinned, chat, fast, fleet, refuse_connections, wait_until,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const TRUSTING: &str = "listeners: [{ address: 127.0.0.1:0, trust_pins: true }]\n\
@@ -111,7 +113,7 @@ async fn a_choice_that_cannot_be_obeyed_is_refused() {
 async fn a_choice_that_has_gone_is_not_made_good_elsewhere() {
     let fleet = two_workers().await;
     let proxy = Proxy::configured(&fleet, TRUSTING, &[]).await;
-    fleet.workers()[0].fault(Fault::RefuseConnections);
+    refuse_connections(&fleet.workers()[0]).await;
     let reply = ask(&proxy, &pin("w0", "1")).await;
     assert_eq!(reply.status, 502, "{}", reply.text());
     assert_eq!(reply.header("x-rankwise-error"), "connect");

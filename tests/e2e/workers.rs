@@ -1,10 +1,12 @@
 //! Workers that refuse, go away, come back, join and leave.
 
 use http::Method;
-use rankwise_sim::{Fault, Fleet, FleetSpec};
+use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::json;
 
-use crate::harness::{Proxy, arrivals, assert_pinned, chat, fast, fleet, text, wait_until, worker_flags};
+use crate::harness::{
+    Proxy, arrivals, assert_pinned, chat, fast, fleet, refuse_connections, text, wait_until, worker_flags,
+};
 
 /// The proxy's own looks are a minute apart, so that requests are the first to notice.
 const UNWATCHED: &str = "limits:\n  upstream: { probe_interval: 1m, load_interval: 1m }\n";
@@ -28,7 +30,7 @@ async fn a_worker_that_refuses_connections_costs_no_request() {
     let fleet = two_workers(8).await;
     let proxy = Proxy::configured(&fleet, UNWATCHED, &[]).await;
     proxy.activate("round-robin", json!({ "pin": "rank" })).await;
-    fleet.workers()[0].fault(Fault::RefuseConnections);
+    refuse_connections(&fleet.workers()[0]).await;
     let answered = ask(&proxy, &fleet, 0..20).await;
     assert!(answered.iter().all(|worker| *worker == 1), "{answered:?}");
     assert!(proxy.metric("rankwise_retries_total", "").await >= 1.0, "nothing was tried at the other one");
