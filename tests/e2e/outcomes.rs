@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Proxy, arrivals, chat, decide_by, fast, fleet, refuse_connections, streamed, wait_until,
+    Proxy, arrivals, chat, completion, decide_by, fast, fleet, refuse_connections, streamed, wait_until,
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -144,6 +144,22 @@ async fn the_last_engines_word_is_the_clients_if_nobody_is_left() {
     assert!(reply.complete && reply.json()["error"].is_object(), "{}", reply.text());
     ended(&proxy, &[("engine_error", 1)]).await;
     assert_eq!(attempts(&proxy).await, counts(&[("declined", 2)]));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_engine_refused_to_compute_is_not_waited_for() {
+    let fleet = two_workers().await;
+    let config = "pools: [{ name: main, retries: 1, retry_statuses: [500] }]\n\
+                  limits:\n  index: { pending_grace_min: 1h, pending_grace_max: 1h }\n";
+    let proxy = Proxy::configured(&fleet, config, &["--policy", "kv"]).await;
+    fleet.workers().iter().for_each(|worker| worker.fault(Fault::ServerError));
+    // Declined by the one, answered by the other.
+    assert_eq!(proxy.client.post("/v1/completions", &completion(1, 100)).await.status, 500);
+    wait_until("nothing to be pending", async || {
+        proxy.ranks().await.iter().all(|rank| rank["ledger"]["pending_blocks"] == 0)
+    })
+    .await;
     fleet.stop().await;
 }
 

@@ -166,7 +166,7 @@ pub struct PoolMetrics {
     pub queue: Histogram,
     /// Bookings that met another and were decided again.
     pub races: IntCounter,
-    /// Requests that were decided again because nothing had been sent.
+    /// Requests that were decided again, as nothing had been sent or the answer was declined.
     pub retries: IntCounter,
     /// Requests placed where a trusted client wanted them.
     pub pinned: IntCounter,
@@ -348,7 +348,7 @@ impl Metrics {
             )?,
             retries: new.counters(
                 "rankwise_retries_total",
-                "Requests decided again because nothing of them had been sent.",
+                "Requests decided again, as nothing of them had been sent or the answer was declined.",
                 &["pool"],
             )?,
             pinned: new.counters(

@@ -51,7 +51,7 @@ impl Proxy {
                     tracing::debug!(pool = pool.name, worker = worker.name(), attempt, status, "declined");
                     if let Some(mut placed) = story.take_placed() {
                         failed.extend(placed.failed_targets());
-                        placed.end(|booking| booking.finish(clock::now()));
+                        placed.end(|booking| booking.fail_before_send(clock::now()));
                         declined = Some((answer, placed));
                     }
                 }

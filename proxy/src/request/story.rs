@@ -188,10 +188,14 @@ impl Story {
             if let Some(usage) = usage {
                 booking.set_output_tokens(usage.completion_tokens.into());
             }
-            if outcome == Outcome::Cancelled {
-                drop(booking);
-            } else {
-                booking.finish(clock::now());
+            match outcome {
+                Outcome::Ok => booking.finish(clock::now()),
+                // The engine would not: no block is to be waited for.
+                Outcome::EngineRefused | Outcome::EngineError if self.record.first_token.is_none() => {
+                    booking.fail_before_send(clock::now());
+                }
+                // How far it came is known by what came of it.
+                _ => drop(booking),
             }
             if let Some(pool) = &self.pool {
                 pool.load_changed();
