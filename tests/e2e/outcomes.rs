@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -181,6 +185,42 @@ async fn a_client_that_leaves_before_the_answer_is_counted() {
     for line in log_lines(&proxy) {
         assert!(line["status"].is_null() && line["worker"].is_string(), "nobody was answered: {line}");
     }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_is_reset_is_counted_while_its_connection_lives() {
+    let fleet = two_workers().await;
+    let config = format!("{LOGGED}limits:\n  request: {{ head_bytes_max: 8Ki }}\n");
+    let proxy = Proxy::configured(&fleet, &config, &["--policy", "round-robin"]).await;
+    let stream = TcpStream::connect(proxy.address).await.expect("a connection");
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let ask = |large: &str| {
+        let mut sender = sender.clone();
+        let request = Request::post(format!("http://localhost{CHAT}"))
+            .header("x-large", large)
+            .body(Full::new(Bytes::from(chat("hello").to_string())))
+            .expect("a request");
+        async move { sender.send_request(request).await.expect("an answer") }
+    };
+    fleet.workers().iter().for_each(|worker| worker.fault(Fault::Stall));
+    let mut clients = JoinSet::new();
+    clients.spawn(ask(""));
+    wait_until("it to arrive", async || arrivals(&fleet).len() == 1).await;
+    clients.shutdown().await;
+    ended(&proxy, &[("cancelled", 1)]).await;
+    assert_eq!(attempts(&proxy).await, counts(&[("cancelled", 1)]));
+
+    fleet.workers().iter().for_each(rankwise_sim::WorkerHandle::heal);
+    let refused = ask(&"x".repeat(12_000)).await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["x-rankwise-error"]),
+        (431, &"head".parse().expect("a value"))
+    );
+    assert_eq!(ask("").await.status(), 200, "the connection is as good as before");
     fleet.stop().await;
 }
 
