@@ -43,8 +43,11 @@ impl Decider {
             .state
             .book(&self.snapshot, choice, &placement.request, true, clock::now())
             .map_err(|_| unavailable(pin))?;
+        let prompt_read = placement.request.prompt.is_some();
+        // It went after the snapshot was taken.
+        let placed = self.placed(pool, choice, booking, LABEL, prompt_read).map_err(|_| unavailable(pin))?;
         pool.metrics.pinned.inc();
-        self.placed(pool, choice, booking, LABEL, placement.request.prompt.is_some())
+        Ok(placed)
     }
 }
 
