@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use rankwise_core::hash::HashKey;
+use rankwise_core::hash::{Chain, HashKey};
 use rankwise_core::ids::BlockSize;
 use rankwise_core::request::Prompt;
 use rankwise_core::state::RoutingState;
@@ -213,7 +213,8 @@ impl Pool {
         let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
         let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let workers = self.workers.current();
-        let blocks = workers.block_sizes().iter().map(|size| (*size, self.key.blocks(&ids, *size).into()));
+        let chain = |size| Chain::new(namespace, size, self.key.blocks(&ids, size));
+        let blocks = workers.block_sizes().iter().map(|size| (*size, chain(*size)));
         let prompt = Prompt { namespace, tokens, blocks: blocks.collect() };
         self.metrics.prompt.observe(started.elapsed().as_secs_f64());
         Ok(Some(prompt))

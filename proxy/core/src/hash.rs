@@ -1,10 +1,14 @@
 //! Keyed hashes of KV blocks.
 //!
-//! A block is named by a hash of its own tokens only; which prefix it continues is told by its place in the index.
+//! A block's content is named by a hash of its own tokens; the block itself, content and prefix, by a hash over those
+//! ([`PrefixHash`]).
 //! The key is secret per process, so that a client cannot craft prompts that collide with another tenant's blocks.
+
+mod prefix;
 
 use std::fmt;
 
+pub use prefix::{Chain, PrefixHash};
 use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
 
 use crate::ids::BlockSize;

@@ -1,167 +1,145 @@
 //! The KV index: which target holds which prefix on which tier, exact against the engines' events, and which live
 //! bookings contain it.
 //!
-//! A trie of blocks in an arena. A node is one block after one prefix in one namespace; it knows the targets that
-//! hold it and the bookings that contain it. Nodes that nobody holds, contains or continues are freed, so a block
-//! removed from the middle stays as a hole until its tail is gone or it is stored again.
+//! A trie of *extents*: runs of consecutive blocks, found by the hash of the prefix that their first block ends. A
+//! block's place (extent, offset) never changes: where prompts part, another extent hangs off, and nothing is split.
+//! Per extent, a *coverage* says which blocks each target holds in device memory, and further ones the same for slower tiers,
+//! pending and active blocks. A block removed from the middle is a hole between two intervals, so it can go and come back
+//! and its tail be extended meanwhile. Blocks that nobody holds, contains or continues are cut off.
+//!
+//! Engines' own hashes are opaque names, by target, cache group and tier, that lead to a block's *address*: a number of 31 bits.
+//! Names are what costs memory, so they are kept small (`names`), and what is rare is kept beside them: further copies, and
+//! further names of one block.
 
+mod addresses;
 mod apply;
-mod arena;
 mod cache;
+mod claims;
+mod clear;
+mod coverage;
+mod dump;
 mod evict;
+mod extent;
+mod names;
+mod place;
+mod remove;
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use arena::{Claim, Held, NodeId};
-pub use cache::{Applied, CachedBlock, IndexStats};
-
-use crate::hash::{BlockHash, Namespace};
-use crate::ids::BlockSize;
-use arena::{Arena, Place};
+use addresses::{Address, Addresses};
 use cache::Cache;
+pub use cache::{Applied, IndexStats};
+pub(crate) use claims::{Known, Segment};
+pub(crate) use coverage::{Coverage, Interval};
+pub use dump::CachedBlock;
+use extent::Extents;
+pub(crate) use extent::{Extent, ExtentId};
+
+use crate::event::Tier;
+use crate::hash::PrefixHash;
 
 /// A target's dense number inside the state; reused after the target is gone and nothing refers to it.
 pub(crate) type Slot = u32;
 
-/// Where a prompt's blocks begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RootKey {
-    pub(crate) namespace: Namespace,
-    pub(crate) block_size: BlockSize,
+/// Blocks of one extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) extent: ExtentId,
+    pub(crate) start: u16,
+    pub(crate) end: u16,
 }
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    arena: Arena,
-    /// Every child by (parent, content).
-    children: FxHashMap<(NodeId, BlockHash), NodeId>,
-    roots: FxHashMap<RootKey, NodeId>,
+    extents: Extents,
+    /// Extents by the prefix that their first block ends.
+    heads: FxHashMap<PrefixHash, ExtentId>,
+    addresses: Addresses,
     caches: Vec<Option<Cache>>,
+    /// Names beyond the first that one target has for one block on one tier.
+    extra_names: FxHashMap<(Address, Slot, Tier), u32>,
+    /// Distinct blocks, those that are only claimed and holes included.
+    blocks: usize,
     /// Names over all caches.
     names: usize,
-    /// Held entries over all nodes: (block, target) pairs.
+    /// (block, target) pairs.
     entries: usize,
     /// Where the eviction goes on.
     hand: usize,
+    sweep: evict::Sweep,
     evicted: u64,
     blocks_max: usize,
+    /// Stamps extents that the clear under way has seen.
+    clears: u32,
+    scratch: apply::Scratch,
 }
 
 impl Index {
     pub(crate) fn new(blocks_max: usize) -> Self {
         Self {
-            arena: Arena::default(),
-            children: FxHashMap::default(),
-            roots: FxHashMap::default(),
+            extents: Extents::default(),
+            heads: FxHashMap::default(),
+            addresses: Addresses::default(),
             caches: Vec::new(),
+            extra_names: FxHashMap::default(),
+            blocks: 0,
             names: 0,
             entries: 0,
             hand: 0,
+            sweep: evict::Sweep::default(),
             evicted: 0,
             blocks_max,
+            clears: 0,
+            scratch: apply::Scratch::default(),
         }
     }
 
-    /// The root of a namespace, if anything is in it.
-    pub(crate) fn root(&self, key: RootKey) -> Option<NodeId> {
-        self.roots.get(&key).copied()
+    /// The extent whose first block ends the prefix.
+    pub(crate) fn head(&self, prefix: PrefixHash) -> Option<&Extent> {
+        self.heads.get(&prefix).map(|id| &self.extents[*id])
     }
 
-    /// The block `content` behind `parent`.
-    pub(crate) fn child(&self, parent: NodeId, content: BlockHash) -> Option<NodeId> {
-        self.children.get(&(parent, content)).copied()
+    /// Slots that were ever in use: what a table by slot must have room for.
+    pub(crate) fn slots(&self) -> usize {
+        self.caches.len()
     }
 
-    pub(crate) fn root_or_insert(&mut self, key: RootKey) -> NodeId {
-        let arena = &mut self.arena;
-        *self.roots.entry(key).or_insert_with(|| arena.insert(Place::Root(key), 0))
+    fn cache(&self, slot: Slot) -> Option<&Cache> {
+        self.caches.get(slot as usize).and_then(Option::as_ref)
     }
 
-    pub(crate) fn child_or_insert(&mut self, parent: NodeId, content: BlockHash) -> NodeId {
-        let arena = &mut self.arena;
-        *self.children.entry((parent, content)).or_insert_with(|| {
-            let depth = arena[parent].depth + 1;
-            arena[parent].children += 1;
-            arena.insert(Place::Child { parent, content }, depth)
-        })
+    fn cache_mut(&mut self, slot: Slot) -> Option<&mut Cache> {
+        self.caches.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
-    /// Frees the node and what is above it, as far as nobody needs them.
-    pub(crate) fn release(&mut self, mut node: NodeId) {
-        while self.arena[node].is_unused() {
-            match self.arena.remove(node) {
-                Place::Root(key) => {
-                    self.roots.remove(&key);
-                    break;
-                }
-                Place::Child { parent, content } => {
-                    self.children.remove(&(parent, content));
-                    self.arena[parent].children -= 1;
-                    node = parent;
-                }
-            }
+    /// Where an address is; `None` if its block was evicted.
+    fn resolve(&self, address: Address) -> Option<(ExtentId, u16)> {
+        let id = self.addresses.owner(address)?;
+        let extent = self.extents.get(id)?;
+        let offset = address - extent.run.base;
+        (offset < u32::from(extent.len())).then_some((id, offset as u16))
+    }
+
+    /// Distinct blocks that the target holds on any tier.
+    pub(crate) fn cached_blocks(&self, slot: Slot) -> u32 {
+        self.cache(slot).map_or(0, |cache| cache.blocks)
+    }
+
+    pub(crate) fn stats(&self) -> IndexStats {
+        // hashbrown keeps one control byte per bucket and fills 7 of 8.
+        let map = |capacity: usize, entry: usize| capacity * 8 / 7 * (entry + 1);
+        let bytes = self.extents.bytes()
+            + self.extents.iter().map(Extent::bytes).sum::<usize>()
+            + map(self.heads.capacity(), size_of::<(PrefixHash, ExtentId)>())
+            + self.addresses.bytes()
+            + map(self.extra_names.capacity(), size_of::<((Address, Slot, Tier), u32)>())
+            + self.caches.iter().flatten().map(Cache::bytes).sum::<usize>();
+        IndexStats {
+            blocks: self.blocks,
+            entries: self.entries,
+            names: self.names,
+            evicted: self.evicted,
+            bytes,
         }
-        if self.arena.is_empty() {
-            self.arena = Arena::default();
-            self.children = FxHashMap::default();
-            self.roots = FxHashMap::default();
-            self.hand = 0;
-        }
-    }
-
-    /// Who holds the block.
-    pub(crate) fn held(&self, node: NodeId) -> &[Held] {
-        &self.arena[node].held
-    }
-
-    /// Which bookings contain the block, by target.
-    pub(crate) fn claims(&self, node: NodeId) -> &[Claim] {
-        &self.arena[node].claims
-    }
-
-    /// Notes that the block was of use, so that it is not the next to be evicted.
-    pub(crate) fn touch(&self, node: NodeId) {
-        self.arena[node].touch();
-    }
-
-    pub(crate) fn held_by(&self, node: NodeId, slot: Slot) -> Option<&Held> {
-        let held = &self.arena[node].held;
-        held.binary_search_by_key(&slot, |held| held.slot).ok().map(|at| &held[at])
-    }
-
-    pub(crate) fn claim(&self, node: NodeId, slot: Slot) -> Option<&Claim> {
-        let claims = &self.arena[node].claims;
-        claims.binary_search_by_key(&slot, |claim| claim.slot).ok().map(|at| &claims[at])
-    }
-
-    /// Changes what a target's bookings claim of a block, and forgets the claim when it is empty. The caller calls
-    /// [`release`](Self::release) once it is through with the node.
-    pub(crate) fn with_claim<R>(
-        &mut self,
-        node: NodeId,
-        slot: Slot,
-        change: impl FnOnce(&mut Claim) -> R,
-    ) -> R {
-        let claims = &mut self.arena[node].claims;
-        let at = match claims.binary_search_by_key(&slot, |claim| claim.slot) {
-            Ok(at) => at,
-            Err(at) => {
-                claims.insert(at, Claim::new(slot));
-                at
-            }
-        };
-        let result = change(&mut claims[at]);
-        if claims[at].is_empty() {
-            claims.remove(at);
-            if claims.is_empty() {
-                *claims = Vec::new();
-            }
-        }
-        result
-    }
-
-    /// How many blocks from the root the node is.
-    pub(crate) fn depth(&self, node: NodeId) -> u32 {
-        self.arena[node].depth
     }
 }

@@ -1,11 +1,13 @@
 //! What is booked where: load by target and by worker, and the bookings it consists of.
 
+mod bits;
 mod lag;
 mod record;
 mod worker;
 
+pub(crate) use bits::Bits;
 pub(crate) use lag::EventLag;
-pub(crate) use record::{BookedBlock, Record, RecordPlace};
+pub(crate) use record::{Record, RecordPlace};
 pub(crate) use worker::WorkerLedger;
 
 use crate::ids::{BlockSize, Millis, TargetId};

@@ -1,10 +1,8 @@
 //! A request as placement sees it: how long its prompt is, and which blocks it consists of.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
-use crate::hash::{BlockHash, Namespace};
+use crate::hash::{BlockHash, Chain, Namespace, PrefixHash};
 use crate::ids::BlockSize;
 
 /// A tokenised prompt: one chain of block hashes for each distinct block size in use.
@@ -15,22 +13,23 @@ pub struct Prompt {
     /// Tokens.
     pub tokens: u32,
     /// The whole blocks, by block size. A target whose size is missing here has no overlap.
-    pub blocks: SmallVec<[(BlockSize, Arc<[BlockHash]>); 1]>,
+    pub blocks: SmallVec<[(BlockSize, Chain); 1]>,
 }
 
 impl Prompt {
-    /// A prompt hashed for one block size.
+    /// A prompt hashed for one block size, from the hashes of its blocks' contents.
     pub fn new(
         namespace: Namespace,
         tokens: u32,
         block_size: BlockSize,
-        blocks: impl Into<Arc<[BlockHash]>>,
+        contents: impl IntoIterator<Item = BlockHash>,
     ) -> Self {
-        Self { namespace, tokens, blocks: SmallVec::from_iter([(block_size, blocks.into())]) }
+        let chain = Chain::new(namespace, block_size, contents);
+        Self { namespace, tokens, blocks: SmallVec::from_iter([(block_size, chain)]) }
     }
 
     /// Its whole blocks for a block size. Never more than the tokens allow.
-    pub fn chain(&self, block_size: BlockSize) -> &[BlockHash] {
+    pub fn chain(&self, block_size: BlockSize) -> &[PrefixHash] {
         let whole = self.tokens.checked_div(block_size.0).unwrap_or(0) as usize;
         self.blocks
             .iter()
@@ -78,7 +77,7 @@ impl PlacementRequest<'_> {
     }
 
     /// Its whole blocks for a block size; none when it was not tokenised.
-    pub(crate) fn chain(&self, block_size: BlockSize) -> &[BlockHash] {
+    pub(crate) fn chain(&self, block_size: BlockSize) -> &[PrefixHash] {
         self.prompt.map_or(&[], |prompt| prompt.chain(block_size))
     }
 

@@ -1,14 +1,14 @@
 //! What a policy is shown: one row per target that may be picked.
 
 mod columns;
+mod overlaps;
 mod units;
-mod walk;
 
 use std::sync::Arc;
 
 pub(crate) use columns::Figures;
+pub use overlaps::Overlaps;
 pub(crate) use units::{blocks_down, blocks_up, clamp};
-pub(crate) use walk::{Scratch, Walk};
 
 use crate::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
 use crate::policy::Column;
@@ -78,7 +78,9 @@ pub struct Snapshot {
     pub(crate) rows: Vec<Row>,
     pub(crate) columns: Vec<Column>,
     pub(crate) packed: Vec<u32>,
-    pub(crate) scratch: Scratch,
+    pub(crate) overlaps: Overlaps,
+    /// Peaks of prefill tokens and active blocks, by group.
+    pub(crate) peaks: Vec<(u32, u32)>,
 }
 
 impl Snapshot {

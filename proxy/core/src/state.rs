@@ -122,8 +122,14 @@ impl RoutingState {
     /// Applies one event of a target, and confirms the pending blocks that it stored. [`CacheEvent::Cleared`] also ends
     /// what was pending there.
     pub fn apply(&self, target: TargetId, event: &CacheEvent, now: Millis) -> Applied {
+        self.apply_batch(target, std::slice::from_ref(event), now)
+    }
+
+    /// Applies events of a target in order; what they did, summed up. Dearer one by one: removals that follow each other are taken
+    /// together, and readers are held up once.
+    pub fn apply_batch(&self, target: TargetId, events: &[CacheEvent], now: Millis) -> Applied {
         self.see(now);
-        self.inner.write().apply(target, event, now)
+        self.inner.write().apply(target, events, now)
     }
 
     /// Forgets what the target holds, as before a resync. What is pending there stays: it is the index that is not

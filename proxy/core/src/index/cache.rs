@@ -1,15 +1,15 @@
-//! One target's names for the blocks it holds.
+//! One target's part of the index: its names, and what an event did to them.
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
-use super::arena::{Name, Place};
-use super::{Held, Index, NodeId, Slot};
+use super::addresses::Address;
+use super::names::{Names, Word};
+use super::{Index, Slot};
 use crate::event::{CacheGroup, Tier};
-use crate::hash::{BlockHash, EngineHash};
+use crate::hash::EngineHash;
 use crate::ids::BlockSize;
 
-/// What an event did.
+/// What one or more events did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Blocks that the target did not hold on that tier under that name before.
@@ -20,13 +20,13 @@ pub struct Applied {
     pub removed: u32,
     /// Removals of names that the index does not know. Not an error by itself.
     pub unknown_removals: u32,
-    /// The parent is not known, so nothing was applied: the caller should resync.
+    /// A parent is not known, so its event was not applied: the caller should resync.
     pub unknown_parent: bool,
-    /// The event's block size is not the target's, so nothing was applied.
+    /// An event's block size is not the target's, so it was not applied.
     pub wrong_block_size: bool,
     /// The target is gone, so nothing was applied.
     pub unknown_target: bool,
-    /// Pending blocks that this event confirmed.
+    /// Pending blocks that were confirmed.
     pub confirmed: u32,
     /// Names, of any target, that were evicted to stay under the cap.
     pub evicted: u32,
@@ -35,21 +35,20 @@ pub struct Applied {
     pub truncated: bool,
 }
 
-/// One block that a target holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CachedBlock {
-    /// Cache group.
-    pub group: CacheGroup,
-    /// Tier.
-    pub tier: Tier,
-    /// The engine's name.
-    pub engine: EngineHash,
-    /// Our name.
-    pub content: BlockHash,
-    /// Blocks from the beginning of the prompt, this one included.
-    pub depth: u32,
-    /// Copies.
-    pub copies: u32,
+impl Applied {
+    /// And what later events did.
+    pub fn add(&mut self, later: Self) {
+        self.stored += later.stored;
+        self.duplicates += later.duplicates;
+        self.removed += later.removed;
+        self.unknown_removals += later.unknown_removals;
+        self.unknown_parent |= later.unknown_parent;
+        self.wrong_block_size |= later.wrong_block_size;
+        self.unknown_target |= later.unknown_target;
+        self.confirmed += later.confirmed;
+        self.evicted += later.evicted;
+        self.truncated = later.truncated;
+    }
 }
 
 /// Size of the index.
@@ -67,30 +66,157 @@ pub struct IndexStats {
     pub bytes: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Copies {
-    pub(super) node: NodeId,
-    pub(super) count: u32,
+/// Set in a name's word if it has further copies.
+const MORE: Word = 1 << 31;
+
+/// The address that a name's word stands for.
+pub(super) fn address(word: Word) -> Address {
+    word & !MORE
+}
+
+/// The names of one cache group on one tier.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) group: CacheGroup,
+    pub(super) tier: Tier,
+    pub(super) names: Names,
+    /// Copies beyond the first, of names that are marked.
+    copies: FxHashMap<EngineHash, u32>,
+}
+
+/// What became of a name that was given to a block.
+pub(super) enum Named {
+    New,
+    /// The name had the block already: a further copy.
+    Again,
+    /// The name had another block until now.
+    Instead(Address),
+}
+
+impl Lane {
+    fn new(group: CacheGroup, tier: Tier) -> Self {
+        Self { group, tier, names: Names::default(), copies: FxHashMap::default() }
+    }
+
+    /// Gives a block a name. One that it has already counts as a further copy if `copy`.
+    pub(super) fn name(&mut self, name: EngineHash, at: Address, copy: bool) -> Named {
+        let Some(word) = self.names.get_or_insert(name, at) else { return Named::New };
+        if address(*word) == at {
+            if copy {
+                *word |= MORE;
+                *self.copies.entry(name).or_default() += 1;
+            }
+            return Named::Again;
+        }
+        let before = std::mem::replace(word, at);
+        if before & MORE != 0 {
+            self.copies.remove(&name);
+        }
+        Named::Instead(address(before))
+    }
+
+    /// Takes one copy away: the block's address, and whether it was the last copy.
+    pub(super) fn remove(&mut self, name: EngineHash) -> Option<(Address, bool)> {
+        let copies = &mut self.copies;
+        let mut last = true;
+        let word = self.names.remove_if(name, |word| {
+            if *word & MORE != 0 {
+                last = false;
+                let more = copies.entry(name).or_insert(1);
+                *more -= 1;
+                if *more == 0 {
+                    copies.remove(&name);
+                    *word &= !MORE;
+                }
+            }
+            last
+        })?;
+        Some((address(word), last))
+    }
+
+    /// Forgets a name with all its copies.
+    pub(super) fn forget(&mut self, name: EngineHash) {
+        self.names.remove_if(name, |_| true);
+        self.copies.remove(&name);
+    }
+
+    /// Forgets the names in one segment whose addresses are stale; see [`Names::sweep`].
+    pub(super) fn sweep(
+        &mut self,
+        segment: usize,
+        stale: impl Fn(Address) -> bool,
+    ) -> Option<(usize, usize)> {
+        let copies = &mut self.copies;
+        let mut gone = 0;
+        let looked_at = self.names.sweep(segment, |name, word| {
+            let is_stale = stale(address(word));
+            if is_stale {
+                gone += 1;
+                if word & MORE != 0 {
+                    copies.remove(&name);
+                }
+            }
+            is_stale
+        })?;
+        Some((looked_at, gone))
+    }
+
+    /// Copies of a name that is there.
+    pub(super) fn copies(&self, name: EngineHash) -> u32 {
+        1 + self.copies.get(&name).copied().unwrap_or(0)
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    pub(super) names: FxHashMap<Name, Copies>,
     pub(super) block_size: BlockSize,
     /// Distinct blocks.
     pub(super) blocks: u32,
     pub(super) truncated: bool,
     /// Whether a block that is stored again has one more copy.
     pub(super) count_copies: bool,
+    /// Few: most targets have one.
+    pub(super) lanes: Vec<Lane>,
 }
 
 impl Cache {
-    /// The block of that name: on the tier that was asked for if possible, else on the fastest.
-    pub(super) fn find(&self, engine: EngineHash, group: CacheGroup, tier: Tier) -> Option<NodeId> {
+    fn lane(&self, group: CacheGroup, tier: Tier) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.group == group && lane.tier == tier)
+    }
+
+    pub(super) fn lane_mut(&mut self, group: CacheGroup, tier: Tier) -> Option<&mut Lane> {
+        let at = self.lane(group, tier)?;
+        self.lanes.get_mut(at)
+    }
+
+    pub(super) fn lane_or_insert(&mut self, group: CacheGroup, tier: Tier) -> &mut Lane {
+        let at = self.lane(group, tier).unwrap_or_else(|| {
+            self.lanes.push(Lane::new(group, tier));
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
+    }
+
+    /// Where the block of that name may be: on the tier that was asked for first, then the fastest first.
+    pub(super) fn find(
+        &self,
+        name: EngineHash,
+        group: CacheGroup,
+        tier: Tier,
+    ) -> impl Iterator<Item = Address> {
         std::iter::once(tier)
             .chain(Tier::ALL)
-            .find_map(|tier| self.names.get(&Name { engine, group, tier }))
-            .map(|copies| copies.node)
+            .filter_map(move |tier| self.lane(group, tier))
+            .filter_map(move |lane| self.lanes[lane].names.get(name))
+            .map(address)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let lanes = self.lanes.iter().map(|lane| {
+            let copies = lane.copies.capacity() * 8 / 7 * (size_of::<(EngineHash, u32)>() + 1);
+            lane.names.bytes() + copies
+        });
+        self.lanes.capacity() * size_of::<Lane>() + lanes.sum::<usize>()
     }
 }
 
@@ -100,130 +226,14 @@ impl Index {
         if self.caches.len() <= position {
             self.caches.resize_with(position + 1, || None);
         }
-        let names = FxHashMap::default();
         self.caches[position] =
-            Some(Cache { names, block_size, blocks: 0, truncated: false, count_copies: true });
-    }
-
-    /// Forgets everything that the target holds.
-    pub(crate) fn clear_cache(&mut self, slot: Slot) {
-        let Some(cache) = self.cache_mut(slot) else { return };
-        cache.truncated = false;
-        let names = std::mem::take(&mut cache.names);
-        self.names -= names.len();
-        for (name, copies) in names {
-            self.unhold(copies.node, slot, name);
-        }
-        // What the clear freed is given back, with room for as much as is left.
-        if self.children.capacity() > 4 * self.children.len() {
-            self.children.shrink_to(2 * self.children.len());
-        }
+            Some(Cache { block_size, blocks: 0, truncated: false, count_copies: true, lanes: Vec::new() });
     }
 
     /// See [`RoutingState::count_copies`](crate::state::RoutingState::count_copies).
     pub(crate) fn count_copies(&mut self, slot: Slot, on: bool) {
         if let Some(cache) = self.cache_mut(slot) {
             cache.count_copies = on;
-        }
-    }
-
-    pub(crate) fn remove_cache(&mut self, slot: Slot) {
-        self.clear_cache(slot);
-        if let Some(cache) = self.caches.get_mut(slot as usize) {
-            *cache = None;
-        }
-    }
-
-    pub(super) fn cache(&self, slot: Slot) -> Option<&Cache> {
-        self.caches.get(slot as usize).and_then(Option::as_ref)
-    }
-
-    pub(super) fn cache_mut(&mut self, slot: Slot) -> Option<&mut Cache> {
-        self.caches.get_mut(slot as usize).and_then(Option::as_mut)
-    }
-
-    /// Distinct blocks that the target holds on any tier.
-    pub(crate) fn cached_blocks(&self, slot: Slot) -> u32 {
-        self.cache(slot).map_or(0, |cache| cache.blocks)
-    }
-
-    /// Notes one more name of the block; true if the target did not hold it on that tier before.
-    pub(super) fn hold(&mut self, node: NodeId, slot: Slot, name: Name) -> bool {
-        let held = &mut self.arena[node].held;
-        match held.binary_search_by_key(&slot, |held| held.slot) {
-            Ok(at) => {
-                let first = !held[at].on(name.tier);
-                held[at].names.push(name);
-                first
-            }
-            Err(at) => {
-                held.insert(at, Held { slot, names: SmallVec::from_iter([name]) });
-                self.entries += 1;
-                if let Some(cache) = self.cache_mut(slot) {
-                    cache.blocks += 1;
-                }
-                true
-            }
-        }
-    }
-
-    /// Takes one name of the block away, and frees the node if nobody needs it any more.
-    pub(super) fn unhold(&mut self, node: NodeId, slot: Slot, name: Name) {
-        let held = &mut self.arena[node].held;
-        let Ok(at) = held.binary_search_by_key(&slot, |held| held.slot) else { return };
-        held[at].names.retain(|known| *known != name);
-        if held[at].names.is_empty() {
-            held.remove(at);
-            if held.is_empty() {
-                *held = Vec::new();
-            }
-            self.entries -= 1;
-            if let Some(cache) = self.cache_mut(slot) {
-                cache.blocks -= 1;
-            }
-        }
-        self.release(node);
-    }
-
-    /// What the target holds, at most `limit` blocks, in no order.
-    pub(crate) fn dump(&self, slot: Slot, limit: usize) -> Vec<CachedBlock> {
-        let names = self.cache(slot).into_iter().flat_map(|cache| &cache.names);
-        names
-            .take(limit)
-            .map(|(name, copies)| {
-                let node = &self.arena[copies.node];
-                let content = match node.place {
-                    Place::Child { content, .. } => content,
-                    Place::Root(_) => BlockHash(0),
-                };
-                CachedBlock {
-                    group: name.group,
-                    tier: name.tier,
-                    engine: name.engine,
-                    content,
-                    depth: node.depth,
-                    copies: copies.count,
-                }
-            })
-            .collect()
-    }
-
-    pub(crate) fn stats(&self) -> IndexStats {
-        // hashbrown keeps one control byte per bucket and fills 7 of 8.
-        let map = |capacity: usize, entry: usize| capacity * 8 / 7 * (entry + 1);
-        let child = size_of::<((NodeId, BlockHash), NodeId)>();
-        let name = size_of::<(Name, Copies)>();
-        let names: usize = self.caches.iter().flatten().map(|cache| map(cache.names.capacity(), name)).sum();
-        let bytes = self.arena.bytes()
-            + map(self.children.capacity(), child)
-            + names
-            + self.entries * size_of::<Held>();
-        IndexStats {
-            blocks: self.arena.len() - self.roots.len(),
-            entries: self.entries,
-            names: self.names,
-            evicted: self.evicted,
-            bytes,
         }
     }
 }

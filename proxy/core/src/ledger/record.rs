@@ -1,17 +1,10 @@
 //! One booking.
 
-use crate::ids::{Millis, WorkerId};
-use crate::index::{NodeId, Slot};
+use smallvec::SmallVec;
 
-/// One whole prompt block of a booking.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BookedBlock {
-    pub(crate) node: NodeId,
-    /// Its tokens are part of this booking's prefill.
-    pub(crate) charged: bool,
-    /// It is pending for this booking.
-    pub(crate) pending: bool,
-}
+use super::Bits;
+use crate::ids::{Millis, WorkerId};
+use crate::index::{Segment, Slot};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordPlace {
@@ -22,10 +15,12 @@ pub(crate) enum RecordPlace {
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) place: RecordPlace,
-    /// By depth. While `live` is false only those that are pending may be looked at.
-    pub(crate) blocks: Vec<BookedBlock>,
-    /// How many of `blocks` are pending.
-    pub(crate) pending: u32,
+    /// Where the whole prompt blocks lie. While `live` is false only extents where some are pending may be looked at.
+    pub(crate) segments: SmallVec<[Segment; 4]>,
+    /// Positions of the blocks whose tokens are part of this booking's prefill.
+    pub(crate) charged: Bits,
+    /// Positions of the blocks that are pending for it.
+    pub(crate) pending: Bits,
     /// Prefill tokens booked for what is left to compute.
     pub(crate) prefill_tokens: u64,
     pub(crate) private_blocks: u64,
@@ -44,6 +39,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whole prompt blocks.
+    pub(crate) fn blocks(&self) -> usize {
+        self.segments.last().map_or(0, |last| last.range().end)
+    }
+
     /// What it adds to the target's prefill tokens: at least 1 until it is prefilled.
     pub(crate) fn booked_prefill(&self) -> u64 {
         if self.live && !self.prefilled { self.prefill_tokens.max(1) } else { 0 }

@@ -2,12 +2,12 @@
 
 use super::inner::Inner;
 use super::{Booking, Choice, Expected, Raced, RoutingState};
-use crate::event::Tier;
 use crate::ids::{Millis, TargetId, WorkerId};
-use crate::index::{RootKey, Slot};
-use crate::ledger::{BookedBlock, BookingId, Record, RecordPlace};
+use crate::index::{Known, Slot};
+use crate::ledger::{Bits, BookingId, Record, RecordPlace};
 use crate::request::{PlacementRequest, Private};
-use crate::snapshot::{Snapshot, Walk};
+use crate::snapshot::{Overlap, Snapshot};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What a booking came to.
@@ -71,42 +71,28 @@ impl Inner {
         let (_, ledger) = self.ledgers.get_mut(slot as usize)?.as_mut()?;
         self.next_booking += 1;
         let block_size = ledger.block_size;
-        let chain = request.chain(block_size);
         let zeroed = ledger.confirmations.weight_zeroed;
-        let mut walk = Walk::new(zeroed);
-        let mut blocks = Vec::with_capacity(chain.len());
-        let mut pending = 0;
-        let mut charged_tokens = 0;
-        let mut parent = request
-            .prompt
-            .filter(|_| !chain.is_empty())
-            .map(|prompt| self.index.root_or_insert(RootKey { namespace: prompt.namespace, block_size }));
-        for (depth, content) in (1..).zip(chain) {
-            let Some(above) = parent else { break };
-            let node = self.index.child_or_insert(above, *content);
-            let held = self.index.held_by(node, slot);
-            let is_pending = !held.is_some_and(|held| held.on(Tier::Device));
-            let is_held = held.map(|held| held.fastest()).is_some_and(|tier| walk.hold(depth, tier));
-            let is_owned = self.index.claim(node, slot).is_some_and(|claim| !claim.pending.is_empty());
-            let is_reached = is_held || (is_owned && walk.wait(depth));
-            let charged = !is_reached && (zeroed || !is_owned);
-            charged_tokens += u64::from(charged) * u64::from(block_size.0);
-            pending += u32::from(is_pending);
-            blocks.push(BookedBlock { node, charged, pending: is_pending });
-            self.index.with_claim(node, slot, |claim| {
-                claim.live += 1;
-                ledger.shared_blocks += u32::from(claim.live == 1);
-                if is_pending {
-                    claim.pending.push(id);
-                    ledger.pending_blocks += u32::from(claim.pending.len() == 1);
-                }
-            });
-            parent = Some(node);
+        let segments = self.index.place_prompt(request.chain(block_size));
+        let known = self.index.known(slot, &segments);
+        let blocks = segments.last().map_or(0, |last| last.range().end);
+        let overlap = overlap(&known, zeroed);
+        let pending = Bits::all(blocks).and_not(&known.device);
+        let reach = (overlap.held() + overlap.pending) as usize;
+        let mut charged = Bits::all(blocks);
+        charged.unset(0..reach);
+        if !zeroed {
+            charged = charged.and_not(&known.pending);
         }
-        let private = request.private(chain.len(), block_size);
+        let charged_tokens = u64::from(charged.count()) * u64::from(block_size.0);
+        for segment in &segments {
+            ledger.shared_blocks += self.index.claim(slot, id, *segment);
+            ledger.pending_blocks += self.index.set_pending(slot, *segment, &pending);
+        }
+        let private = request.private(blocks, block_size);
         let mut record = Record {
             place: RecordPlace::Target(slot),
-            blocks,
+            segments,
+            charged,
             pending,
             prefill_tokens: charged_tokens + private.tokens(),
             private_blocks: private.blocks(0),
@@ -130,7 +116,6 @@ impl Inner {
             record.due = Some(at);
             self.due.insert((at, id));
         }
-        let overlap = walk.overlap;
         let expected = Expected {
             block_size,
             prompt_tokens: request.prompt_tokens(),
@@ -166,8 +151,9 @@ impl Inner {
         let private = request.private(0, block_size);
         let record = Record {
             place: RecordPlace::Worker(worker),
-            blocks: Vec::new(),
-            pending: 0,
+            segments: SmallVec::new(),
+            charged: Bits::default(),
+            pending: Bits::default(),
             prefill_tokens: private.tokens(),
             private_blocks: private.blocks(0),
             running: request.running(),
@@ -191,5 +177,18 @@ impl Inner {
         };
         self.bookings.insert(id, record);
         Some(Booked { id, target: None, expected, private })
+    }
+}
+
+/// What is held and pending, from the first block on, as a snapshot would show it.
+fn overlap(known: &Known, ignore_pending: bool) -> Overlap {
+    let (device, held) = (known.device.leading(), known.held.leading());
+    let reach = if ignore_pending { held } else { known.held.clone().or(&known.pending).leading() };
+    let host = known.near.within(device..held).count();
+    Overlap {
+        device: device as u32,
+        host,
+        disk: (held - device) as u32 - host,
+        pending: (reach - held) as u32,
     }
 }

@@ -1,9 +1,13 @@
 //! What happens to bookings afterwards: prefill done, pending blocks confirmed, handed on or given up, the end.
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use super::inner::Inner;
 use crate::ids::Millis;
-use crate::index::{NodeId, Slot};
-use crate::ledger::{BookingId, Record, RecordPlace, WorkerLedger};
+use crate::index::{ExtentId, Segment, Slot, Span};
+use crate::ledger::{Bits, BookingId, Record, RecordPlace, WorkerLedger};
 
 /// How a booking ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,57 +59,89 @@ impl Inner {
         }
     }
 
-    /// The target stored a block on its device tier: it is pending for nobody any more. True if it was.
-    pub(super) fn confirm(&mut self, slot: Slot, node: NodeId, now: Millis) -> bool {
-        if self.index.claim(node, slot).is_none_or(|claim| claim.pending.is_empty()) {
-            return false;
-        }
-        let holders = self.index.with_claim(node, slot, |claim| std::mem::take(&mut claim.pending));
-        let position = self.index.depth(node) as usize - 1;
-        // The owner computed it; for the others it may have been there long before their output.
-        let owner = holders.first().and_then(|id| self.bookings.get(id));
-        let lag_ms = owner
-            .filter(|record| position + 1 == record.blocks.len())
-            .and_then(|record| record.event_lag_ms(now));
-        let (sample, permille_max) = (self.config.unconfirmed_sample, self.config.unconfirmed_permille_max);
-        let Some(ledger) = self.ledger_mut(slot) else { return false };
-        if let Some(lag_ms) = lag_ms {
-            ledger.lag.note(lag_ms);
-        }
-        ledger.pending_blocks -= 1;
-        ledger.confirmations.confirm(sample, permille_max);
+    /// The target stored blocks on its device tier: they are pending for nobody any more. Returns how many were.
+    pub(super) fn confirm(&mut self, slot: Slot, span: Span, now: Millis) -> u32 {
+        let ids = self.holders(slot, span.extent);
+        let Some(ledger) = self.ledger_mut(slot).filter(|_| !ids.is_empty()) else { return 0 };
         let tokens = u64::from(ledger.block_size.0);
-        for id in holders {
-            self.change_prefill(id, |record| {
-                let is_last = position + 1 == record.blocks.len();
-                let Some(block) = record.blocks.get_mut(position) else { return };
-                block.pending = false;
-                record.pending -= 1;
-                if std::mem::take(&mut block.charged) {
-                    record.prefill_tokens -= tokens;
-                }
-                record.prefilled |= is_last;
+        let whole = Segment { extent: span.extent, first: self.index.depth(span.extent), blocks: span.end };
+        let range = whole.range().start + usize::from(span.start)..whole.range().end;
+        let mut confirmed = Bits::default();
+        let mut lags: SmallVec<[u64; 2]> = SmallVec::new();
+        for (id, contained) in ids {
+            let range = range.start..range.end.min(contained.end);
+            let here = match self.bookings.get(&id) {
+                Some(record) if !range.is_empty() => record.pending.within(range),
+                _ => continue,
+            };
+            if here.is_empty() {
+                continue;
+            }
+            let record = self.bookings.get(&id).filter(|record| {
+                // The owner computed it; for the others it may have been there long before their output.
+                let last = record.blocks() - 1;
+                here.contains(last) && !confirmed.contains(last)
             });
-            self.forget_if_through(id);
+            lags.extend(record.and_then(|record| record.event_lag_ms(now)));
+            self.change_prefill(id, |record| {
+                let charged = record.charged.clone().and(&here).count();
+                record.prefill_tokens -= u64::from(charged) * tokens;
+                record.charged = record.charged.clone().and_not(&here);
+                record.pending = record.pending.clone().and_not(&here);
+                record.prefilled |= here.contains(record.blocks() - 1);
+            });
+            confirmed = confirmed.or(&here);
+            self.forget_if_through(id, slot, whole);
         }
-        true
+        let count = self.index.unset_pending(slot, whole, &confirmed);
+        self.index.release(span.extent);
+        let (sample, permille_max) = (self.config.unconfirmed_sample, self.config.unconfirmed_permille_max);
+        if let Some(ledger) = self.ledger_mut(slot) {
+            lags.into_iter().for_each(|lag_ms| ledger.lag.note(lag_ms));
+            ledger.pending_blocks -= count;
+            for _ in 0..count {
+                ledger.confirmations.confirm(sample, permille_max);
+            }
+        }
+        count
+    }
+
+    /// The target's bookings that contain blocks of an extent, oldest first, and which positions in their prompts those
+    /// are. What follows there lies in another extent for each.
+    fn holders(&self, slot: Slot, extent: ExtentId) -> SmallVec<[(BookingId, Range<usize>); 8]> {
+        let first = self.index.depth(extent) as usize;
+        let claims = self.index.claims(slot, extent).iter();
+        claims.map(|claim| (claim.booking, first..first + usize::from(claim.blocks))).collect()
     }
 
     /// Ends everything that is pending on a target, as its cache was cleared.
     pub(super) fn drop_pending(&mut self, slot: Slot) {
-        let place = RecordPlace::Target(slot);
-        let ids: Vec<_> =
-            self.of_place(place).filter(|(_, record)| record.pending > 0).map(|(id, _)| id).collect();
-        for id in ids {
+        let waiting: Vec<_> = self
+            .of_place(RecordPlace::Target(slot))
+            .filter(|(_, record)| !record.pending.is_empty())
+            .map(|(id, _)| id)
+            .collect();
+        let mut freed = Vec::new();
+        for id in waiting {
             let Some(record) = self.bookings.get_mut(&id) else { continue };
-            record.pending = 0;
-            for block in record.blocks.iter_mut().rev().filter(|block| block.pending) {
-                block.pending = false;
-                self.index.with_claim(block.node, slot, |claim| claim.pending.retain(|known| *known != id));
-                self.index.release(block.node);
+            let pending = std::mem::take(&mut record.pending);
+            let live = record.live;
+            for segment in record.segments.iter().rev() {
+                if pending.within(segment.range()).is_empty() {
+                    continue;
+                }
+                self.index.drop_pending(slot, *segment);
+                if !live {
+                    self.index.drop_claim(slot, id, *segment);
+                }
+                freed.push(segment.extent);
             }
-            self.forget_if_through(id);
+            if !live && let Some(Record { due: Some(at), .. }) = self.bookings.remove(&id) {
+                self.due.remove(&(at, id));
+            }
         }
+        // Only now: bookings share extents.
+        freed.into_iter().for_each(|extent| self.index.release(extent));
         if let Some(ledger) = self.ledger_mut(slot) {
             ledger.pending_blocks = 0;
         }
@@ -118,11 +154,20 @@ impl Inner {
             .map(|(id, record)| (*id, record))
     }
 
-    /// Forgets an ended booking none of whose blocks is waited for.
-    fn forget_if_through(&mut self, id: BookingId) {
-        if self.bookings.get(&id).is_some_and(|record| !record.live && record.pending == 0)
-            && let Some(Record { due: Some(at), .. }) = self.bookings.remove(&id)
-        {
+    /// Nothing more is waited for in a segment: an ended booking gives up its claim on it, and is forgotten with the
+    /// last.
+    fn forget_if_through(&mut self, id: BookingId, slot: Slot, segment: Segment) {
+        let Some(record) = self.bookings.get(&id).filter(|record| !record.live) else { return };
+        let through = record
+            .segments
+            .iter()
+            .find(|known| known.extent == segment.extent)
+            .is_none_or(|known| record.pending.within(known.range()).is_empty());
+        let last = record.pending.is_empty();
+        if through {
+            self.index.drop_claim(slot, id, segment);
+        }
+        if last && let Some(Record { due: Some(at), .. }) = self.bookings.remove(&id) {
             self.due.remove(&(at, id));
         }
     }
@@ -172,10 +217,20 @@ impl Inner {
             End::Cancelled => record.prefilled,
             End::NeverRan => false,
         };
-        let wait = ran && record.pending > 0;
+        let wait = ran && !record.pending.is_empty();
         // Backwards, so that what is freed is freed from its end.
-        for block in record.blocks.iter().rev() {
-            self.unclaim(slot, block.node, id, Unclaim { live: true, pending: block.pending && !wait });
+        for segment in record.segments.iter().rev() {
+            let ended = self.index.end_claim(slot, id, *segment);
+            if let Some(ledger) = self.ledger_mut(slot) {
+                ledger.shared_blocks -= ended;
+            }
+            let here = record.pending.within(segment.range());
+            if !wait {
+                self.hand_on(slot, id, *segment, here);
+            } else if here.is_empty() {
+                self.index.drop_claim(slot, id, *segment);
+            }
+            self.index.release(segment.extent);
         }
         if wait {
             record.output_at.get_or_insert(now);
@@ -188,37 +243,35 @@ impl Inner {
         }
     }
 
-    /// Takes a booking's claim of a block away. What it owned of it goes to the next, whose prefill grows. True if it
-    /// owned the block.
-    fn unclaim(&mut self, slot: Slot, node: NodeId, id: BookingId, what: Unclaim) -> bool {
-        let Some((_, ledger)) = self.ledgers.get_mut(slot as usize).and_then(Option::as_mut) else {
-            return false;
-        };
-        let mut owned = false;
-        let mut heir = None;
-        self.index.with_claim(node, slot, |claim| {
-            if what.live {
-                claim.live -= 1;
-                ledger.shared_blocks -= u32::from(claim.live == 0);
-            }
-            if what.pending {
-                owned = claim.pending.first() == Some(&id);
-                claim.pending.retain(|known| *known != id);
-                ledger.pending_blocks -= u32::from(claim.pending.is_empty());
-                heir = claim.pending.first().copied().filter(|_| owned);
-            }
-        });
+    /// A booking gives up its claim on a segment, and what it waited for there. What it owned of that goes to the next, whose
+    /// prefill grows. Returns how many blocks it owned.
+    fn hand_on(&mut self, slot: Slot, id: BookingId, segment: Segment, mut rest: Bits) -> u32 {
+        let holders = if rest.is_empty() { SmallVec::new() } else { self.holders(slot, segment.extent) };
+        self.index.drop_claim(slot, id, segment);
+        let Some(ledger) = self.ledger_mut(slot).filter(|_| !rest.is_empty()) else { return 0 };
         let tokens = u64::from(ledger.block_size.0);
-        let position = self.index.depth(node) as usize - 1;
-        if let Some(heir) = heir {
-            self.change_prefill(heir, |record| {
-                if let Some(block) = record.blocks.get_mut(position).filter(|block| !block.charged) {
-                    block.charged = true;
-                    record.prefill_tokens += tokens;
-                }
-            });
+        let (older, younger): (Vec<_>, Vec<_>) =
+            holders.into_iter().filter(|(other, _)| *other != id).partition(|(other, _)| *other < id);
+        for (other, range) in older {
+            if let Some(other) = self.bookings.get(&other) {
+                rest = rest.and_not(&other.pending.within(range));
+            }
         }
-        self.index.release(node);
+        let owned = rest.count();
+        for (heir, range) in younger {
+            let Some(record) = self.bookings.get(&heir) else { continue };
+            let inherited = rest.clone().and(&record.pending.within(range));
+            self.change_prefill(heir, |record| {
+                let new = inherited.clone().and_not(&record.charged);
+                record.prefill_tokens += u64::from(new.count()) * tokens;
+                record.charged = std::mem::take(&mut record.charged).or(&new);
+            });
+            rest = rest.and_not(&inherited);
+        }
+        let gone = self.index.unset_pending(slot, segment, &rest);
+        if let Some(ledger) = self.ledger_mut(slot) {
+            ledger.pending_blocks -= gone;
+        }
         owned
     }
 
@@ -244,9 +297,12 @@ impl Inner {
         let Some(record) = self.bookings.remove(&id) else { return };
         let RecordPlace::Target(slot) = record.place else { return };
         let mut unconfirmed = 0;
-        for block in record.blocks.iter().rev().filter(|block| block.pending) {
-            let owned = self.unclaim(slot, block.node, id, Unclaim { live: false, pending: true });
-            unconfirmed += u32::from(owned);
+        for segment in record.segments.iter().rev() {
+            let here = record.pending.within(segment.range());
+            if !here.is_empty() {
+                unconfirmed += self.hand_on(slot, id, *segment, here);
+                self.index.release(segment.extent);
+            }
         }
         let (sample, permille_max) = (self.config.unconfirmed_sample, self.config.unconfirmed_permille_max);
         if let Some(ledger) = self.ledger_mut(slot) {
@@ -263,29 +319,26 @@ impl Inner {
     /// Forgets all bookings of a place, and what they claim. The caller resets the ledger.
     pub(super) fn void(&mut self, place: RecordPlace) {
         let ids: Vec<_> = self.of_place(place).map(|(id, _)| id).collect();
+        let mut freed = Vec::new();
         for id in ids {
             let Some(record) = self.bookings.remove(&id) else { continue };
             if let Some(at) = record.due {
                 self.due.remove(&(at, id));
             }
             let RecordPlace::Target(slot) = place else { continue };
-            for block in record.blocks.iter().rev().filter(|block| record.live || block.pending) {
-                self.index.with_claim(block.node, slot, |claim| {
-                    claim.live -= u32::from(record.live);
-                    claim.pending.retain(|known| *known != id);
-                });
-                self.index.release(block.node);
+            for segment in record.segments.iter().rev() {
+                if record.live || !record.pending.within(segment.range()).is_empty() {
+                    self.index.end_claim(slot, id, *segment);
+                    self.index.drop_claim(slot, id, *segment);
+                    self.index.drop_pending(slot, *segment);
+                    freed.push(segment.extent);
+                }
             }
         }
+        // Only now: bookings share extents.
+        freed.into_iter().for_each(|extent| self.index.release(extent));
         if let RecordPlace::Worker(worker) = place {
             self.workers.remove(&worker);
         }
     }
-}
-
-/// What of a claim goes.
-#[derive(Clone, Copy, Debug)]
-struct Unclaim {
-    live: bool,
-    pending: bool,
 }

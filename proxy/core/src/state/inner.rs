@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::{StateConfig, Topology};
 use crate::event::CacheEvent;
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
-use crate::index::{Applied, Index, NodeId, Slot};
+use crate::index::{Applied, Index, Slot, Span};
 use crate::ledger::{BookingId, Record, RecordPlace, TargetLedger, WorkerLedger};
 use crate::target::{Target, TargetSpec};
 
@@ -27,7 +27,7 @@ pub(super) struct Inner {
     pub(super) workers: FxHashMap<WorkerId, WorkerLedger>,
     /// When something is to happen to a booking: a grace ends, or a prefill that nothing else tells the end of.
     pub(super) due: BTreeSet<(Millis, BookingId)>,
-    arrived: Vec<NodeId>,
+    arrived: Vec<Span>,
 }
 
 impl Inner {
@@ -115,21 +115,24 @@ impl Inner {
         self.topology = Arc::new(Topology::new(members.collect()));
     }
 
-    pub(super) fn apply(&mut self, id: TargetId, event: &CacheEvent, now: Millis) -> Applied {
+    pub(super) fn apply(&mut self, id: TargetId, events: &[CacheEvent], now: Millis) -> Applied {
         let Some(slot) = self.slot(id) else {
             return Applied { unknown_target: true, ..Applied::default() };
         };
         let mut arrived = std::mem::take(&mut self.arrived);
-        arrived.clear();
-        let mut applied = self.index.apply(slot, event, &mut arrived);
-        for node in &arrived {
-            applied.confirmed += u32::from(self.confirm(slot, *node, now));
+        let mut applied = Applied::default();
+        // What is pending ends where the cache is cleared, so that is where a batch is confirmed.
+        for events in events.split_inclusive(|event| matches!(event, CacheEvent::Cleared)) {
+            applied.add(self.index.apply(slot, events, &mut arrived));
+            for span in arrived.drain(..) {
+                applied.confirmed += self.confirm(slot, span, now);
+            }
+            if let Some(CacheEvent::Cleared) = events.last() {
+                self.drop_pending(slot);
+            }
         }
         arrived.shrink_to(1024);
         self.arrived = arrived;
-        if matches!(event, CacheEvent::Cleared) {
-            self.drop_pending(slot);
-        }
         applied.evicted = self.index.evict();
         applied
     }

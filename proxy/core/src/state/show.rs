@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::RoutingState;
 use super::inner::Inner;
 use super::topology::Place;
-use crate::ids::Millis;
-use crate::index::RootKey;
+use crate::ids::{BlockSize, Millis};
+use crate::index::Slot;
 use crate::policy::Column;
-use crate::request::PlacementRequest;
-use crate::snapshot::{Figures, Overlap, Row, RowLoad, Snapshot, Walk, blocks_up, clamp};
+use crate::request::{PlacementRequest, Prompt};
+use crate::snapshot::{Figures, Overlap, Overlaps, Row, RowLoad, Snapshot, blocks_up, clamp};
 use crate::target::Target;
 
 impl RoutingState {
@@ -44,6 +44,13 @@ impl RoutingState {
         out.columns.extend_from_slice(columns);
         self.inner.read().show(request, now, out);
     }
+
+    /// How much of a prompt each target has, in blocks of one size: the index's part of a snapshot, alone.
+    pub fn overlaps(&self, prompt: &Prompt, block_size: BlockSize, out: &mut Overlaps) {
+        let inner = self.inner.read();
+        out.reset(inner.index.slots());
+        out.descend(&inner.index, prompt.chain(block_size), &|slot| inner.is_zeroed(slot));
+    }
 }
 
 impl Row {
@@ -64,28 +71,24 @@ impl Row {
 
 impl Inner {
     fn show(&self, request: &PlacementRequest<'_>, now: Millis, out: &mut Snapshot) {
-        let Snapshot { topology, rows, columns, packed, scratch } = out;
+        let Snapshot { topology, rows, columns, packed, overlaps, peaks } = out;
         // A target may have gone since the filter saw it, and its slot may be another's by now.
         rows.retain(|row| {
             let slot = topology.place(row.position as usize).slot;
             self.ledger(slot).is_some_and(|ledger| ledger.id == row.target)
         });
-        scratch.reset(self.ledgers.len());
-        for row in rows.iter() {
-            let slot = topology.place(row.position as usize).slot;
-            let zeroed = self.ledger(slot).is_some_and(|ledger| ledger.confirmations.weight_zeroed);
-            scratch.add(slot, Walk::new(zeroed));
-        }
+        overlaps.reset(self.index.slots());
         if let Some(prompt) = request.prompt {
             for (block_size, _) in &prompt.blocks {
-                let root = RootKey { namespace: prompt.namespace, block_size: *block_size };
-                scratch.descend(&self.index, root, prompt.chain(*block_size));
+                overlaps.descend(&self.index, prompt.chain(*block_size), &|slot| self.is_zeroed(slot));
             }
         }
         let peaks_wanted =
             columns.iter().any(|column| matches!(column, Column::GroupPeakPrefill | Column::GroupPeakActive));
+        peaks.clear();
         if peaks_wanted {
-            self.fill_peaks(scratch.peaks(self.topology.groups()));
+            peaks.resize(self.topology.groups(), (0, 0));
+            self.fill_peaks(peaks);
         }
         packed.clear();
         packed.resize(columns.len() * rows.len(), 0);
@@ -93,26 +96,27 @@ impl Inner {
         for (at, row) in rows.iter_mut().enumerate() {
             let place = topology.place(row.position as usize);
             let target = &topology.targets()[row.position as usize];
-            let walk = scratch.walk(at);
             row.epoch = self.ledger(place.slot).map_or(0, |ledger| ledger.epoch);
-            row.overlap = walk.overlap;
+            row.overlap = overlaps.of(place.slot);
             row.load = self.row_load(target, place);
             let pool = self.pool_block_size;
             let size = row.block_size;
             let chain = request.chain(size).len();
-            let new = chain as u64 - u64::from(walk.active) + request.private(chain, size).blocks(0);
+            let new = chain as u64 - u64::from(overlaps.active(place.slot))
+                + request.private(chain, size).blocks(0);
             let cached = u64::from(self.index.cached_blocks(place.slot));
             let figures = Figures {
                 target,
-                overlap: walk.overlap.in_blocks_of(size, pool),
+                overlap: row.overlap.in_blocks_of(size, pool),
                 cached_blocks: clamp(blocks_up(cached, size, pool)),
                 new_blocks: clamp(blocks_up(new, size, pool)),
                 load: row.load,
-                peak: if peaks_wanted {
-                    scratch.peak(self.topology.group(target.spec.group))
-                } else {
-                    (0, 0)
-                },
+                peak: self
+                    .topology
+                    .group(target.spec.group)
+                    .and_then(|group| peaks.get(group))
+                    .copied()
+                    .unwrap_or_default(),
                 pool_block_size: pool,
                 now,
             };
@@ -120,6 +124,11 @@ impl Inner {
                 packed[c * count + at] = figures.column(*column);
             }
         }
+    }
+
+    /// Whether pending blocks count for nothing on the target.
+    fn is_zeroed(&self, slot: Slot) -> bool {
+        self.ledger(slot).is_some_and(|ledger| ledger.confirmations.weight_zeroed)
     }
 
     /// What is booked on a target, its share of its worker's bookings included.

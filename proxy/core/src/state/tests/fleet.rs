@@ -33,8 +33,8 @@ pub(super) fn spec(worker: u32, rank: u32, block_size: BlockSize) -> TargetSpec 
 }
 
 pub(super) fn prompt(blocks: &[u64], tail: u32) -> Prompt {
-    let hashes: Vec<_> = blocks.iter().map(|block| BlockHash(*block)).collect();
-    Prompt::new(SPACE, blocks.len() as u32 * SIZE.0 + tail, SIZE, hashes)
+    let contents = blocks.iter().map(|block| BlockHash(*block));
+    Prompt::new(SPACE, blocks.len() as u32 * SIZE.0 + tail, SIZE, contents)
 }
 
 pub(super) fn request(prompt: &Prompt) -> PlacementRequest<'_> {

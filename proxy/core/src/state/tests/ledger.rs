@@ -1,7 +1,8 @@
 //! Load: booked, shown, freed.
 
-use super::fleet::{Fleet, SIZE, prompt, request, spec};
+use super::fleet::{Fleet, SIZE, SPACE, prompt, request, spec};
 use crate::event::Tier::Device;
+use crate::hash::{BlockHash, Chain};
 use crate::ids::{BlockSize, Millis, WorkerId};
 use crate::policy::{Column, UNKNOWN};
 use crate::request::PlacementRequest;
@@ -88,8 +89,8 @@ fn another_block_size_is_converted_by_tokens() {
     let fleet = Fleet::new(1, StateConfig::default());
     fleet.state.add_target(spec(5, 0, BlockSize(24)));
     let mut long = prompt(&[1, 2, 3], 24);
-    let other: Vec<_> = [71, 72, 73].map(crate::hash::BlockHash).to_vec();
-    long.blocks.push((BlockSize(24), other.into()));
+    let other = [71, 72, 73].map(BlockHash);
+    long.blocks.push((BlockSize(24), Chain::new(SPACE, BlockSize(24), other)));
     let booking = fleet.book_request(2, &request(&long), 0);
     assert_eq!(booking.expected().prefill_tokens, 72);
     let seen = fleet.snapshot(&request(&long));

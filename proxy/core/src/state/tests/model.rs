@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::fleet::spec;
 use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
-use crate::hash::{BlockHash, EngineHash, Namespace};
+use crate::hash::{BlockHash, Chain, EngineHash, Namespace, PrefixHash};
 use crate::ids::{BlockSize, Millis, TargetId};
 use crate::policy::Column;
 use crate::request::{PlacementRequest, Prompt};
@@ -20,6 +20,11 @@ const GRACE: u64 = 2000;
 /// A prefix: its namespace and contents.
 type Path = (u64, Vec<u64>);
 type Name = (CacheGroup, Tier, u64);
+
+fn prefix((space, blocks): &Path, size: BlockSize) -> PrefixHash {
+    let root = PrefixHash::root(Namespace(*space), size);
+    blocks.iter().fold(root, |prefix, content| prefix.then(BlockHash(*content)))
+}
 
 struct MBooking {
     guard: Option<Booking>,
@@ -108,11 +113,12 @@ impl World {
     }
 
     fn prompt(&self, path: &Path, tail: u32) -> Prompt {
-        let chain: Arc<[BlockHash]> = path.1.iter().map(|content| BlockHash(*content)).collect();
+        let contents = || path.1.iter().map(|content| BlockHash(*content));
+        let space = Namespace(path.0);
         // Long enough for either size; the chain decides how many blocks there are.
         let tokens = path.1.len() as u32 * 16 + tail;
-        let mut prompt = Prompt::new(Namespace(path.0), tokens, BlockSize(16), Arc::clone(&chain));
-        prompt.blocks.push((BlockSize(8), chain));
+        let mut prompt = Prompt::new(space, tokens, BlockSize(16), contents());
+        prompt.blocks.push((BlockSize(8), Chain::new(space, BlockSize(8), contents())));
         prompt
     }
 
@@ -330,7 +336,7 @@ impl World {
                     group: *group,
                     tier: *tier,
                     engine: EngineHash(*engine),
-                    content: BlockHash(path.1[path.1.len() - 1]),
+                    prefix: prefix(path, BlockSize(SIZES[target])),
                     depth: path.1.len() as u32,
                     copies: *copies,
                 })

@@ -1,0 +1,134 @@
+//! Finding and making room for blocks in the trie, and cutting off what nobody needs.
+
+use super::addresses::RUN_MAX;
+use super::{Extent, ExtentId, Index, Span};
+use crate::hash::PrefixHash;
+
+/// A run of addresses is made so many times longer than what is known to come, and at least so long: an extent that grows in
+/// place is one step of a lookup, one that has to be continued elsewhere is two.
+const ROOM_FACTOR: u32 = 4;
+const ROOM_MIN: u32 = 256;
+
+/// Where the next block is to be: after so many blocks of an extent, or at the beginning of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    Root,
+    After(ExtentId, u16),
+}
+
+impl Index {
+    /// Finds or makes the first blocks of `chain` behind `spot`, and tells where they are: at least one, as many as lie in
+    /// one extent. `None` if there is no address left.
+    pub(super) fn place(&mut self, spot: Spot, chain: &[PrefixHash]) -> Option<Span> {
+        if let Spot::After(id, at) = spot {
+            let extent = &self.extents[id];
+            let matched = extent.matched(at, chain);
+            if matched > 0 {
+                extent.touch();
+                return Some(Span { extent: id, start: at, end: at + matched });
+            }
+        }
+        if let Some(id) = self.heads.get(chain.first()?).copied() {
+            let extent = &self.extents[id];
+            extent.touch();
+            return Some(Span { extent: id, start: 0, end: extent.matched(0, chain) });
+        }
+        // The first block is new, so are those behind it: a block's prefix is always there.
+        if let Spot::After(id, at) = spot {
+            let extent = &mut self.extents[id];
+            let room = extent.run.room as usize - extent.chain.len();
+            if at == extent.len() && room > 0 && !extent.sealed {
+                let count = room.min(chain.len());
+                grow(&mut extent.chain, &chain[..count]);
+                extent.touch();
+                self.blocks += count;
+                return Some(Span { extent: id, start: at, end: at + count as u16 });
+            }
+        }
+        self.hang(spot, chain)
+    }
+
+    fn hang(&mut self, spot: Spot, chain: &[PrefixHash]) -> Option<Span> {
+        let (parent, attach, depth, before) = match spot {
+            Spot::Root => (None, 0, 0, 0),
+            Spot::After(id, at) => {
+                let extent = &self.extents[id];
+                let full = if at == extent.len() { extent.run.room } else { 0 };
+                (Some(id), at, extent.depth + u32::from(at), full)
+            }
+        };
+        let wanted = (chain.len().min(RUN_MAX as usize) as u32).max(before) * ROOM_FACTOR;
+        let run = self.addresses.take(wanted.max(ROOM_MIN), self.extents.next())?;
+        let count = chain.len().min(run.room as usize);
+        let mut extent = Extent::new(run, parent, attach, depth);
+        grow(&mut extent.chain, &chain[..count]);
+        let id = self.extents.insert(extent);
+        self.heads.insert(chain[0], id);
+        if let Some(parent) = parent {
+            self.extents[parent].attach_child(attach);
+        }
+        self.blocks += count;
+        Some(Span { extent: id, start: 0, end: count as u16 })
+    }
+
+    /// Cuts off the end of an extent and of those before it, as far as nobody needs it.
+    pub(super) fn trim(&mut self, id: ExtentId) {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            let Some(extent) = self.extents.get_mut(id) else { return };
+            extent.drop_rare_if_empty();
+            let (length, needed) = (extent.len(), extent.needed());
+            if needed == length {
+                return;
+            }
+            self.blocks -= usize::from(length - needed);
+            if needed > 0 {
+                extent.chain.truncate(needed.into());
+                if extent.chain.capacity() > 2 * usize::from(needed) + 16 {
+                    extent.chain.shrink_to(usize::from(needed) * 9 / 8);
+                }
+                return;
+            }
+            next = self.free(id);
+        }
+        self.forget_if_empty();
+    }
+
+    /// Frees an extent; returns what it hung off.
+    fn free(&mut self, id: ExtentId) -> Option<ExtentId> {
+        let extent = self.extents.remove(id)?;
+        self.heads.remove(&extent.chain[0]);
+        if extent.sealed {
+            self.addresses.free_after_sweep(extent.run);
+        } else {
+            self.addresses.free(extent.run);
+        }
+        if let Some(parent) = extent.parent {
+            self.extents[parent].detach_child(extent.attach);
+        }
+        extent.parent
+    }
+
+    /// Gives the memory of an empty index back.
+    fn forget_if_empty(&mut self) {
+        if self.extents.is_empty() {
+            self.extents = Default::default();
+            self.heads = Default::default();
+            self.hand = 0;
+            if !self.addresses.is_waiting() {
+                self.addresses = Default::default();
+            }
+        } else if self.heads.capacity() > 64 && self.heads.capacity() > 8 * self.heads.len() {
+            self.heads.shrink_to(2 * self.heads.len());
+        }
+    }
+}
+
+/// Appends, with little room to spare: most extents end where they are.
+fn grow(chain: &mut Vec<PrefixHash>, more: &[PrefixHash]) {
+    if chain.capacity() < chain.len() + more.len() {
+        let spare = if chain.is_empty() { 0 } else { (chain.len() / 8).max(4) };
+        chain.reserve_exact(more.len().max(spare));
+    }
+    chain.extend_from_slice(more);
+}

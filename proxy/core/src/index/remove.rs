@@ -1,0 +1,124 @@
+//! Events into the index: what was removed.
+
+use smallvec::SmallVec;
+
+use super::apply::{WARM, warm};
+use super::{Applied, Extent, Index, Slot, Span};
+use crate::event::{CacheGroup, Tier};
+use crate::hash::EngineHash;
+
+impl Index {
+    /// Takes one copy of each block away. Blocks of one extent that follow each other, either way, are uncovered together:
+    /// engines evict from the end.
+    pub(super) fn remove(
+        &mut self,
+        slot: Slot,
+        names: impl Iterator<Item = EngineHash>,
+        (tier, group): (Tier, CacheGroup),
+        applied: &mut Applied,
+    ) {
+        let mut names = names.peekable();
+        let mut run: Option<Span> = None;
+        while names.peek().is_some() {
+            let batch: SmallVec<[EngineHash; WARM]> = names.by_ref().take(WARM).collect();
+            let Some(cache) = self.caches.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let Some(lane) = cache.lane_mut(group, tier) else {
+                applied.unknown_removals += batch.len() as u32;
+                continue;
+            };
+            warm(lane, batch.iter().copied());
+            for name in batch {
+                let Some(cache) = self.caches.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+                let Some(lane) = cache.lane_mut(group, tier) else { return };
+                let Some((address, last)) = lane.remove(name) else {
+                    applied.unknown_removals += 1;
+                    continue;
+                };
+                let Some((extent, offset)) = self.resolve(address) else {
+                    self.forget_stale(slot, (tier, group), name, last);
+                    applied.unknown_removals += 1;
+                    continue;
+                };
+                applied.removed += 1;
+                if !last {
+                    continue;
+                }
+                self.names -= 1;
+                match run.as_mut().filter(|run| run.extent == extent) {
+                    Some(run) if offset + 1 == run.start => run.start = offset,
+                    Some(run) if offset == run.end => run.end += 1,
+                    _ => {
+                        if let Some(run) = run.replace(Span { extent, start: offset, end: offset + 1 }) {
+                            self.uncover(slot, tier, run);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(run) = run {
+            self.uncover(slot, tier, run);
+        }
+    }
+
+    /// A removal named a block that was evicted before.
+    fn forget_stale(&mut self, slot: Slot, (tier, group): (Tier, CacheGroup), name: EngineHash, last: bool) {
+        self.sweep.stale -= 1;
+        if let Some(lane) =
+            self.cache_mut(slot).and_then(|cache| cache.lane_mut(group, tier)).filter(|_| !last)
+        {
+            lane.forget(name);
+        }
+    }
+
+    /// One name of each block of a span is gone.
+    pub(super) fn uncover(&mut self, slot: Slot, tier: Tier, span: Span) {
+        if self.extra_names.is_empty() {
+            return self.uncover_all(slot, tier, span);
+        }
+        let base = self.extents[span.extent].run.base;
+        let mut from = span.start;
+        for offset in span.start..span.end {
+            let key = (base + u32::from(offset), slot, tier);
+            let Some(more) = self.extra_names.get_mut(&key) else { continue };
+            *more -= 1;
+            if *more == 0 {
+                self.extra_names.remove(&key);
+            }
+            self.uncover_all(slot, tier, Span { start: from, end: offset, ..span });
+            from = offset + 1;
+        }
+        self.uncover_all(slot, tier, Span { start: from, ..span });
+    }
+
+    /// The last name of each block of a span is gone.
+    fn uncover_all(&mut self, slot: Slot, tier: Tier, Span { extent: id, start, end }: Span) {
+        if start >= end {
+            return;
+        }
+        let extent = &mut self.extents[id];
+        extent.lane_mut(tier).remove(slot, start, end);
+        let gone = u32::from(end - start) - extent.held_on_any(slot, start, end);
+        let is_end = end == extent.len();
+        self.entries -= gone as usize;
+        if let Some(cache) = self.cache_mut(slot) {
+            cache.blocks -= gone;
+        }
+        if is_end {
+            self.trim(id);
+        }
+    }
+}
+
+impl Extent {
+    /// Distinct blocks of `start..end` that a target holds on any tier.
+    pub(super) fn held_on_any(&self, slot: Slot, start: u16, end: u16) -> u32 {
+        match &self.rare {
+            Some(rare) if !rare.host.is_empty() || !rare.disk.is_empty() => {
+                let lanes = [&self.device, &rare.host, &rare.disk];
+                (start..end).filter(|block| lanes.iter().any(|lane| lane.contains(slot, *block))).count()
+                    as u32
+            }
+            _ => self.device.count(slot, start, end),
+        }
+    }
+}
