@@ -102,24 +102,7 @@ impl Extent {
     /// How many blocks from `from` on are those of `wanted`. Prefixes agree up to a point and never behind it, so not
     /// each block is compared.
     pub(crate) fn matched(&self, from: u16, wanted: &[PrefixHash]) -> u16 {
-        let here = &self.chain[from as usize..];
-        let both = here.len().min(wanted.len());
-        if both == 0 || here[0] != wanted[0] {
-            return 0;
-        }
-        if here[both - 1] == wanted[both - 1] {
-            return both as u16;
-        }
-        let (mut same, mut different) = (0, both - 1);
-        while different - same > 1 {
-            let middle = same.midpoint(different);
-            if here[middle] == wanted[middle] {
-                same = middle;
-            } else {
-                different = middle;
-            }
-        }
-        different as u16
+        agreement(&self.chain[usize::from(from)..], wanted) as u16
     }
 
     pub(crate) fn lane(&self, tier: Tier) -> Option<&Coverage> {
@@ -143,6 +126,11 @@ impl Extent {
     /// What is on slower tiers or pending.
     pub(crate) fn further(&self) -> impl Iterator<Item = &Coverage> {
         self.rare.iter().flat_map(|rare| [&rare.host, &rare.disk, &rare.pending])
+    }
+
+    /// Whether anything hangs off it.
+    pub(crate) fn is_continued(&self) -> bool {
+        !self.attachments.is_empty()
     }
 
     pub(crate) fn active(&self) -> Option<&Coverage> {
@@ -236,6 +224,27 @@ impl Extent {
     }
 }
 
+/// How many leading prefixes are the same.
+fn agreement(here: &[PrefixHash], wanted: &[PrefixHash]) -> usize {
+    const PROBES: usize = 8;
+    let both = here.len().min(wanted.len());
+    if both == 0 || here[both - 1] == wanted[both - 1] {
+        return both;
+    }
+    let same = |at: &usize| here[*at] == wanted[*at];
+    let (mut least, mut most) = (0, both - 1);
+    // Several places at once: they wait for memory together.
+    while most - least > PROBES {
+        let step = (most - least) / PROBES;
+        let agreeing = (1..PROBES).filter(|probe| same(&(least + probe * step - 1))).count();
+        if agreeing < PROBES - 1 {
+            most = least + (agreeing + 1) * step - 1;
+        }
+        least += agreeing * step;
+    }
+    least + (least..most).filter(same).count()
+}
+
 /// Extents by number; numbers of freed extents are used again.
 #[derive(Debug, Default)]
 pub(super) struct Extents {
@@ -308,5 +317,21 @@ impl Index<ExtentId> for Extents {
 impl IndexMut<ExtentId> for Extents {
     fn index_mut(&mut self, id: ExtentId) -> &mut Extent {
         self.get_mut(id).expect("only live extents are referred to")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PrefixHash, agreement};
+
+    #[test]
+    fn agreement_is_found_wherever_it_ends() {
+        for len in 0..200 {
+            let here: Vec<_> = (0..len).map(PrefixHash).collect();
+            for end in 0..=len {
+                let wanted = (0..len + 3).map(|at| PrefixHash(if at < end { at } else { at + 1000 }));
+                assert_eq!(agreement(&here, &wanted.collect::<Vec<_>>()) as u64, end);
+            }
+        }
     }
 }

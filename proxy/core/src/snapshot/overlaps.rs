@@ -119,6 +119,9 @@ impl Overlaps {
                 return;
             }
             extent.touch();
+            if !extent.is_continued() {
+                return;
+            }
             base += usize::from(matched);
         }
     }

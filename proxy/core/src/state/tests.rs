@@ -1,3 +1,4 @@
+mod differential;
 mod fleet;
 mod ledger;
 mod model;
