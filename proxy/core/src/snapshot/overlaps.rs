@@ -85,7 +85,7 @@ impl Overlaps {
         let device = self.device.get(slot as usize).copied().unwrap_or(0);
         self.further
             .get(at as usize)
-            .map_or(Overlap { device, ..Overlap::default() }, |further| further.overlap)
+            .map_or_else(|| Overlap { device, ..Overlap::default() }, |further| further.overlap)
     }
 
     /// Leading blocks that live bookings of the target contain.

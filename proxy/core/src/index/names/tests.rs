@@ -40,7 +40,7 @@ fn is_a_map() {
             }
             assert_eq!(names.get(name), model.get(&name).copied());
         }
-        let stale = |name: EngineHash| name.0 % 3 == 0;
+        let stale = |name: EngineHash| name.0.is_multiple_of(3);
         let mut segment = 0;
         while names.sweep(segment, |name, _| stale(name)).is_some() {
             segment += 1;
