@@ -1,0 +1,161 @@
+//! Writes what fuzzing starts from: `seeds FOLDER` fills `FOLDER/TARGET/` from tests/data, tests/config and policies/dist.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// `tests`.
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn main() -> Result<()> {
+    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("expected a folder")?);
+    let seeds = Seeds(folder);
+    seeds.events()?;
+    seeds.answers()?;
+    seeds.bodies()?;
+    seeds.files("config", "config", "yaml")?;
+    for policy in data("../policies/dist", "wasm")? {
+        seeds.write("policy_component", &name(&policy), &fs::read(&policy)?)?;
+    }
+    Ok(())
+}
+
+struct Seeds(PathBuf);
+
+impl Seeds {
+    fn write(&self, target: &str, name: &str, content: &[u8]) -> Result<()> {
+        let folder = self.0.join(target);
+        fs::create_dir_all(&folder)?;
+        Ok(fs::write(folder.join(name), content)?)
+    }
+
+    /// Every file of `tests/FOLDER` and the folders in it that ends so.
+    fn files(&self, target: &str, folder: &str, ending: &str) -> Result<()> {
+        for path in data(folder, ending)? {
+            self.write(target, &name(&path), &fs::read(&path)?)?;
+        }
+        Ok(())
+    }
+
+    /// Recorded messages: each payload by itself, and the first ones of a rank as a feed hears them.
+    fn events(&self) -> Result<()> {
+        for recording in data("data/vllm-0.32/kv", "frames")? {
+            let mut story = vec![0, 0, 0, 0, 0];
+            for (number, message) in messages(&fs::read(&recording)?).into_iter().enumerate() {
+                let Some((payload, before)) = message.split_last() else { continue };
+                self.write("event_batch", &format!("{}-{number}", name(&recording)), payload)?;
+                let replayed = before.len() > 2;
+                let sequence = before.last().and_then(|bytes| bytes.last()).copied().unwrap_or(0);
+                if number < 12 {
+                    story.extend([if replayed { 4 } else { 2 }, sequence]);
+                    story.extend(u16::try_from(payload.len())?.to_be_bytes());
+                    story.extend(*payload);
+                }
+            }
+            // The end of a replay.
+            story.extend([4, 255, 0, 0]);
+            self.write("event_feed", &name(&recording), &story)?;
+        }
+        Ok(())
+    }
+
+    /// What engines answered.
+    fn answers(&self) -> Result<()> {
+        let folder = Path::new(TESTS).join("data/vllm-0.32");
+        self.files("prometheus", "data/vllm-0.32", "txt")?;
+        for answer in data("data/vllm-0.32", "txt")? {
+            let mut seed = vec![16];
+            seed.extend(fs::read(&answer)?);
+            self.write("reply", &name(&answer), &seed)?;
+        }
+        let parts = ["models.json", "metrics_idle.txt", "kv_event_sources.json"];
+        let mut seed = Vec::new();
+        for part in parts {
+            seed.extend(fs::read(folder.join(part))?);
+            seed.push(0xFF);
+        }
+        seed.extend(br#"{"version":"0.32.0"}"#);
+        self.write("discovery", "vllm", &seed)?;
+        // The page is long: one without it is where the rest is found out.
+        let short = seed.split(|byte| *byte == 0xFF).enumerate();
+        let short: Vec<_> = short.map(|(at, part)| if at == 1 { &[][..] } else { part }).collect();
+        self.write("discovery", "vllm-without-metrics", &short.join(&0xFF))
+    }
+
+    /// What clients and operators send.
+    fn bodies(&self) -> Result<()> {
+        let cases = fs::read_to_string(Path::new(TESTS).join("data/vllm-0.32/tokenize.jsonl"))?;
+        for (number, line) in cases.lines().enumerate() {
+            let case: serde_json::Value = serde_json::from_str(line)?;
+            let body = case["request"].to_string();
+            for target in ["request_body", "prompt"] {
+                self.write(target, &format!("case-{number}"), body.as_bytes())?;
+            }
+            let mut spliced = vec![4];
+            spliced.extend(b"rank");
+            spliced.extend(body.as_bytes());
+            self.write("splice", &format!("case-{number}"), &spliced)?;
+        }
+        let bodies = [
+            r#"{"model":"m","prompt":[1,2,3],"max_tokens":4,"n":2,"cache_salt":"s","stream":true}"#,
+            r#"{"model":"m","prompt":[[1,2],[3]],"truncate_prompt_tokens":1,"priority":-3}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"é\ud83d\ude00"}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{}}}]}"#,
+        ];
+        for (number, body) in bodies.iter().enumerate() {
+            self.write("request_body", &format!("body-{number}"), body.as_bytes())?;
+            self.write("prompt", &format!("body-{number}"), body.as_bytes())?;
+        }
+        let settings =
+            [r#"{"preset":"dynamo","temperature":0.5}"#, r#"{"pending_hit_weight":1e-3,"wait_ms":7}"#];
+        for (number, text) in settings.iter().enumerate() {
+            self.write("kv_settings", &format!("settings-{number}"), text.as_bytes())?;
+        }
+        let worker =
+            br#"{"url":"http://10.0.0.1:8000","engine":"vllm","name":"a","ranks":4,"headers":{"x-a":"b"}}"#;
+        self.write("worker_json", "worker", worker)
+    }
+}
+
+/// Files below `tests/FOLDER` that end so.
+fn data(folder: &str, ending: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(Path::new(TESTS).join(folder))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            let inner = path.strip_prefix(TESTS)?.to_string_lossy().into_owned();
+            found.extend(data(&inner, ending)?);
+        } else if path.extension().is_some_and(|known| known == ending) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The multipart messages of a frames file: a count of frames, then length and bytes of each.
+fn messages(mut bytes: &[u8]) -> Vec<Vec<&[u8]>> {
+    fn number(bytes: &mut &[u8]) -> Option<usize> {
+        let (number, rest) = bytes.split_first_chunk::<4>()?;
+        *bytes = rest;
+        usize::try_from(u32::from_be_bytes(*number)).ok()
+    }
+    let mut messages = Vec::new();
+    while let Some(count) = number(&mut bytes) {
+        let mut message = Vec::new();
+        for _ in 0..count {
+            let Some((frame, rest)) = number(&mut bytes).and_then(|length| bytes.split_at_checked(length))
+            else {
+                return messages;
+            };
+            message.push(frame);
+            bytes = rest;
+        }
+        messages.push(message);
+    }
+    messages
+}
