@@ -4,11 +4,13 @@
 mod describe;
 mod register;
 mod roster;
+mod status;
 mod supervise;
 mod supervisors;
 mod tokenizer;
 
 pub use describe::{DescribeError, Description, ProbeLimits, describe};
-pub use roster::{Roster, RosterError, WorkerStatus};
+pub use roster::{Roster, RosterError};
+pub use status::WorkerStatus;
 pub use supervisors::Supervisors;
 pub use tokenizer::{load as load_tokenizer, log_choice as log_tokenizer};

@@ -7,26 +7,10 @@ use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::status::WorkerStatus;
 use super::supervisors::Supervisors;
 use crate::config;
 use crate::pool::Pool;
-
-/// What a worker's supervisor last found.
-#[derive(Debug, Default)]
-pub struct WorkerStatus(Mutex<(&'static str, Option<String>)>);
-
-impl WorkerStatus {
-    /// Notes it.
-    pub fn set(&self, state: &'static str, reason: Option<String>) {
-        *self.0.lock() = (state, reason);
-    }
-
-    /// The state in one word, and why.
-    pub fn get(&self) -> (&'static str, Option<String>) {
-        let status = self.0.lock();
-        (if status.0.is_empty() { "starting" } else { status.0 }, status.1.clone())
-    }
-}
 
 /// Why a worker was not added or removed.
 #[derive(Debug, thiserror::Error)]

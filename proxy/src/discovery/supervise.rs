@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::describe::{Description, ProbeLimits, describe};
 use super::register::{Numbers, Registration};
-use super::roster::WorkerStatus;
+use super::status::WorkerStatus;
 use super::tokenizer;
 use crate::clock;
 use crate::config;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::describe::ProbeLimits;
 use super::register::Numbers;
-use super::roster::WorkerStatus;
+use super::status::WorkerStatus;
 use super::supervise::Supervision;
 use crate::config::{EventLimits, Limits, UpstreamLimits, Worker};
 use crate::pool::Pool;

@@ -7,13 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use rankwise_core::target::Target;
 use rankwise_engines::vllm::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket, ZmqMessage};
+use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
 
 use super::ColdRank;
 use super::replay::{ReplayReply, Replays};
@@ -126,7 +125,7 @@ impl EventFeed {
                     Ok(message) => {
                         tail_check = Instant::now() + TAIL_CHECK;
                         self.metrics.event_messages.inc();
-                        self.feed.live(&frames(message), clock::now(), &mut actions);
+                        self.feed.live(&message.into_vec(), clock::now(), &mut actions);
                     }
                     Err(error) => return error,
                 },
@@ -214,8 +213,4 @@ impl EventFeed {
         self.target.feed.set_next_sequence(self.feed.expected());
         self.target.feed.set_trusted(self.feed.completeness() != Completeness::Unreplayed);
     }
-}
-
-pub(super) fn frames(message: ZmqMessage) -> Vec<Bytes> {
-    message.into_vec()
 }

@@ -86,7 +86,7 @@ async fn read(endpoint: &str, from: u64, id: u64, out: &mpsc::Sender<ReplayReply
         .map_err(|_| ZmqError::Other("an empty request"))?;
     socket.send(request).await?;
     loop {
-        let frames = super::events::frames(socket.recv().await?);
+        let frames = socket.recv().await?.into_vec();
         if out.send(ReplayReply::Message { id, frames }).await.is_err() {
             return Ok(());
         }

@@ -1,0 +1,20 @@
+//! How it stands with a worker, in a word.
+
+use parking_lot::Mutex;
+
+/// What a worker's supervisor last found.
+#[derive(Debug, Default)]
+pub struct WorkerStatus(Mutex<(&'static str, Option<String>)>);
+
+impl WorkerStatus {
+    /// Notes it.
+    pub fn set(&self, state: &'static str, reason: Option<String>) {
+        *self.0.lock() = (state, reason);
+    }
+
+    /// The state in one word, and why.
+    pub fn get(&self) -> (&'static str, Option<String>) {
+        let status = self.0.lock();
+        (if status.0.is_empty() { "starting" } else { status.0 }, status.1.clone())
+    }
+}
