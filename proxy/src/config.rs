@@ -28,8 +28,8 @@ pub use located::{Located, Position};
 pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
 pub use resolve::POOLS_MAX;
 pub use resolved::{
-    Admin, Config, EventSource, Events, Listener, PolicyChoice, PolicySource, Pool, PoolLimits, Shutdown,
-    Status, Worker,
+    Admin, Config, EventSource, Events, Listener, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions,
+    Shutdown, Status, Worker,
 };
 pub(crate) use value::parse_duration;
 pub use value::{BaseUrl, EventEndpoint, Secret};

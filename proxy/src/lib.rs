@@ -24,6 +24,7 @@ pub mod pool;
 pub mod prompts;
 pub mod request;
 pub mod run;
+pub mod sessions;
 pub mod signals;
 pub mod simulate;
 pub mod status;

@@ -18,6 +18,7 @@ use crate::error::{ProxyError, Stage};
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::policies::PoolPolicies;
 use crate::prompts::PromptSource;
+use crate::sessions::PoolSessions;
 use crate::upstream::SendLimits;
 use crate::workers::Workers;
 
@@ -74,6 +75,8 @@ pub struct Pool {
     pub prompts: PromptSource,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// Which requests belong together.
+    pub sessions: PoolSessions,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
     pub heal_cold_roots: bool,
     /// Bounds.
@@ -112,6 +115,8 @@ pub struct PoolParts {
     pub prompts: PromptSource,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// Which requests belong together.
+    pub sessions: PoolSessions,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
     pub heal_cold_roots: bool,
     /// Bounds.
@@ -133,6 +138,7 @@ impl Pool {
             policies: parts.policies,
             prompts: parts.prompts,
             key: parts.key,
+            sessions: parts.sessions,
             heal_cold_roots: parts.heal_cold_roots,
             limits: parts.limits,
             changed: Notify::new(),
@@ -215,7 +221,8 @@ impl Pool {
         let workers = self.workers.current();
         let chain = |size| Chain::new(namespace, size, self.key.blocks(&ids, size));
         let blocks = workers.block_sizes().iter().map(|size| (*size, chain(*size)));
-        let prompt = Prompt { namespace, tokens, blocks: blocks.collect() };
+        let prefix_key = self.sessions.prefix_key(&ids);
+        let prompt = Prompt { namespace, tokens, prefix_key, blocks: blocks.collect() };
         self.metrics.prompt.observe(started.elapsed().as_secs_f64());
         Ok(Some(prompt))
     }

@@ -31,6 +31,7 @@ use rankwise_prompt::{Api, RoutingFields};
 use crate::error::{ProxyError, Stage};
 use crate::listen::{ListenerOptions, Service};
 use crate::pool::{Pool, Pools};
+use crate::sessions::Belongs;
 use crate::upstream::{Checkout, UpstreamPool};
 
 pub use admission::Admission;
@@ -138,7 +139,8 @@ impl Proxy {
         let prompt =
             if pool.policies.needs_prompt() { pool.prompt(api, &fields, &body).await? } else { None };
         story.prompt_tokens(prompt.as_ref().map_or(0, |prompt| prompt.tokens));
-        let accepted = Accepted { id, head, body, fields: &fields, prompt: prompt.as_ref(), pin };
+        let belongs = pool.sessions.belongs(&head.headers, &fields.session);
+        let accepted = Accepted { id, head, body, fields: &fields, prompt: prompt.as_ref(), belongs, pin };
         let answer = self.place_and_send(&pool, &accepted, story).await?;
         Ok((pool, answer))
     }
@@ -194,6 +196,7 @@ struct Accepted<'a> {
     body: Bytes,
     fields: &'a RoutingFields,
     prompt: Option<&'a Prompt>,
+    belongs: Belongs,
     pin: Option<Pin<'a>>,
 }
 
@@ -214,6 +217,7 @@ impl Accepted<'_> {
                 ..PlacementRequest::default()
             },
             headers,
+            belongs: self.belongs,
             priority: self.fields.priority,
             attempt,
             failed,

@@ -19,6 +19,7 @@ mod policies;
 mod prompts;
 mod readiness;
 mod routing;
+mod sessions;
 mod shutdown;
 mod smoke;
 mod strict;

@@ -22,8 +22,14 @@ const CHAT: &str = "/v1/chat/completions";
 async fn a_pinned_request_arrives_at_the_rank_that_was_picked() {
     let fleet = fleet(FleetSpec { workers: 2, ranks: 4, ..fast() }).await;
     let proxy = Proxy::serving(&fleet, &[]).await;
-    let policies =
-        [("kv", json!({})), ("least-loaded", json!({})), ("round-robin", json!({ "pin": "rank" }))];
+    let policies = [
+        ("kv", json!({})),
+        ("least-loaded", json!({})),
+        ("power-of-two", json!({})),
+        ("prefix-hash", json!({})),
+        ("session-affinity", json!({})),
+        ("round-robin", json!({ "pin": "rank" })),
+    ];
     for (policy, settings) in policies {
         assert_eq!(proxy.activate(policy, settings).await.status, 200);
         let mut places = BTreeSet::new();

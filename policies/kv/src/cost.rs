@@ -7,7 +7,7 @@ use crate::Kv;
 /// Costs, and what they gave credit for, by row.
 pub(crate) struct Scored {
     /// Infinite if the row cannot take the request.
-    pub(crate) costs: Vec<f64>,
+    pub(crate) costs: Costs,
     /// Cached blocks, weighted by tier.
     pub(crate) credit: Vec<f64>,
 }
@@ -47,7 +47,7 @@ impl Kv {
         if weights.decode_active_request_weight > 0.0 {
             add(&mut costs, ranks.column(Column::Running), weights.decode_active_request_weight);
         }
-        Scored { costs, credit }
+        Scored { costs: costs.into(), credit }
     }
 
     /// Ours, in tokens. With u the tokens still to compute on a rank, P its prefill backlog and K its KV with this
@@ -122,7 +122,7 @@ impl Kv {
             *cost *= 1000.0 / f64::from(weight.max(1));
         }
         self.exclude_full(&mut costs, request, ranks);
-        Scored { costs, credit }
+        Scored { costs: costs.into(), credit }
     }
 
     /// Blocks that need not be computed there, weighted by tier.

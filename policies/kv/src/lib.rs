@@ -58,10 +58,8 @@ impl Policy for Kv {
         };
         let mut draw = Draw::new(request.seed);
         let row = match self.weights {
-            Weights { temperature, .. } if temperature > 0.0 => {
-                softmax(&scored.costs, temperature, draw.unit())
-            }
-            Weights { preset: Preset::Dynamo, .. } => choose::least(&scored.costs, &mut draw),
+            Weights { temperature, .. } if temperature > 0.0 => scored.costs.softmax(temperature, &mut draw),
+            Weights { preset: Preset::Dynamo, .. } => scored.costs.least(&mut draw),
             Weights { preset: Preset::Rankwise, .. } => {
                 choose::least_within(self.block_size, &scored, ranks, &mut draw)
             }

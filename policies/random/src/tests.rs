@@ -1,6 +1,6 @@
 use super::*;
 
-fn counts(settings: Settings, table: &RanksBuilder) -> Vec<(Decision, u32)> {
+fn counts(settings: PinSettings, table: &RanksBuilder) -> Vec<(Decision, u32)> {
     let policy = Random::configure(&Pool::default(), settings).unwrap();
     let ranks = table.build(&policy.needs());
     let mut counts: Vec<(Decision, u32)> = Vec::new();
@@ -24,11 +24,11 @@ fn assert_even(counts: &[(Decision, u32)], expected: &[Decision]) {
 #[test]
 fn a_worker_is_as_likely_with_one_rank_as_with_many() {
     let table = RanksBuilder::new(6).set(Column::Worker, &[1, 1, 1, 1, 5, 7]);
-    assert_even(&counts(Settings::default(), &table), &[1, 5, 7].map(Decision::Worker));
+    assert_even(&counts(PinSettings::default(), &table), &[1, 5, 7].map(Decision::Worker));
 }
 
 #[test]
 fn every_rank_is_as_likely() {
     let table = RanksBuilder::new(4).set(Column::Worker, &[1, 1, 1, 5]);
-    assert_even(&counts(Settings { pin: Pin::Rank }, &table), &[0, 1, 2, 3].map(Decision::Rank));
+    assert_even(&counts(PinSettings { pin: Pin::Rank }, &table), &[0, 1, 2, 3].map(Decision::Rank));
 }

@@ -15,13 +15,19 @@ pub enum Decision {
     Reject(Rejection),
 }
 
+/// The statuses that a policy may reject with.
+pub const REJECT_STATUSES: [u16; 3] = [429, 503, 529];
+
+/// The longest reason of a rejection, in bytes.
+pub const REASON_BYTES_MAX: usize = 256;
+
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// 429, 503 or 529; another one counts as a failure of the policy.
+    /// One of [`REJECT_STATUSES`]; another one counts as a failure of the policy.
     pub status: u16,
     /// For the header Retry-After, in seconds.
     pub retry_after_s: Option<u32>,
-    /// For the client, at most 256 bytes.
+    /// For the client, at most [`REASON_BYTES_MAX`] bytes.
     pub reason: String,
 }

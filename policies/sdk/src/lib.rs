@@ -32,31 +32,44 @@
 //! A policy is a pure function: it is given a table and a request, and answers. It has no clock, no network and no
 //! randomness but `request.seed`, so that a decision can be replayed and that any instance may be asked.
 
+mod candidates;
 mod column;
+mod costs;
 mod decision;
 mod draw;
+mod lanes;
+mod load_bound;
+mod pin;
 mod policy;
 mod ranks;
+mod rendezvous;
 mod request;
 mod settings;
+pub mod testing;
 
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod component;
 
+pub use candidates::Candidates;
 pub use column::{Column, Condition, UNKNOWN};
-pub use decision::{Decision, Rejection};
+pub use costs::Costs;
+pub use decision::{Decision, REASON_BYTES_MAX, REJECT_STATUSES, Rejection};
 pub use draw::{Draw, softmax};
+pub use load_bound::LoadBound;
+pub use pin::{Pin, PinSettings};
 pub use policy::{Needs, NoSettings, Policy, Pool};
 pub use ranks::{Ranks, RanksBuilder};
+pub use rendezvous::rendezvous;
 pub use request::{Fact, Phase, Request};
 pub use settings::{finite, parse as parse_settings};
 
 /// Everything a policy is written with.
 pub mod prelude {
     pub use crate::{
-        Column, Condition, Decision, Draw, Fact, Needs, NoSettings, Phase, Policy, Pool, Ranks, RanksBuilder,
-        Rejection, Request, UNKNOWN, export_policy, finite, softmax,
+        Candidates, Column, Condition, Costs, Decision, Draw, Fact, LoadBound, Needs, NoSettings, Phase, Pin,
+        PinSettings, Policy, Pool, Ranks, RanksBuilder, Rejection, Request, UNKNOWN, export_policy, finite,
+        rendezvous, softmax,
     };
 }
 

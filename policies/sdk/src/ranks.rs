@@ -1,7 +1,7 @@
 //! The table of targets.
 
 use crate::column::COLUMN_COUNT;
-use crate::{Column, Draw, Needs};
+use crate::{Column, Draw, Needs, lanes};
 
 mod builder;
 #[cfg(test)]
@@ -68,22 +68,13 @@ impl Ranks {
 
     /// The row of least cost; among equal ones each is as likely as the others, by the seed. A cost may be a tuple:
     /// the first part decides, then the second. A cost that is not a number (NaN) loses to any other.
-    pub fn argmin<Cost: PartialOrd>(&self, cost: impl FnMut(usize) -> Cost, seed: u64) -> u32 {
+    pub fn argmin<Cost: PartialOrd + Copy>(&self, cost: impl FnMut(usize) -> Cost, seed: u64) -> u32 {
         let costs: Vec<Cost> = (0..self.rows as usize).map(cost).collect();
-        let mut best = 0;
-        let mut ties = 1;
-        for row in 1..costs.len() {
-            let undefined = costs[best].partial_cmp(&costs[best]).is_none();
-            if costs[row] < costs[best] || undefined {
-                best = row;
-                ties = 1;
-            } else if costs[row] == costs[best] {
-                ties += 1;
-            }
-        }
-        let chosen = if ties > 1 { Draw::new(seed).below(ties) as usize } else { 0 };
-        let mut tied = (best..costs.len()).filter(|&row| costs[row] == costs[best]);
-        tied.nth(chosen).unwrap_or(best) as u32
+        let Some(least) = lanes::least(&costs) else { return Draw::new(seed).below(self.rows) };
+        let ties = costs.iter().filter(|&&cost| cost == least).count() as u32;
+        let chosen = if ties > 1 { Draw::new(seed).below(ties) } else { 0 };
+        let mut tied = (0_u32..).zip(&costs).filter(|&(_, &cost)| cost == least);
+        tied.nth(chosen as usize).map_or(0, |(row, _)| row)
     }
 
     /// The number of each worker in the table once, in order. Needs [`Column::Worker`].

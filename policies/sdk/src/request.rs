@@ -38,6 +38,35 @@ impl Request {
         self.headers.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
     }
 
+    /// The row of the target that the request's session lives on, if it has one that may be picked.
+    pub fn session_row(&self) -> Option<u32> {
+        u32::try_from(self.fact(Fact::SessionRow).checked_sub(1)?).ok()
+    }
+
+    /// The row of the other phase's target.
+    pub fn peer_row(&self) -> Option<u32> {
+        u32::try_from(self.fact(Fact::PeerRow).checked_sub(1)?).ok()
+    }
+
+    /// This request with another seed, for tests.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// This request with another place in the sequence, for tests.
+    #[must_use]
+    pub fn with_sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
+    /// This request with one more header (its name in lower case), for tests.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// This request with one fact set, for tests.
     #[must_use]
     pub fn with_fact(mut self, fact: Fact, value: u64) -> Self {
@@ -50,32 +79,50 @@ impl Request {
     }
 }
 
-/// One number about a request. Appended to, never changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub enum Fact {
+macro_rules! facts {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $text:literal;)*) => {
+        /// One number about a request. Appended to, never changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Fact {
+            $($(#[$doc])* $name = $id,)*
+        }
+
+        impl Fact {
+            /// All facts, by index.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name in the WIT and in the docs.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+facts! {
     /// Tokens of the prompt.
-    PromptTokens = 0,
+    PromptTokens = 0, "prompt-tokens";
     /// Whole blocks of the prompt.
-    PromptBlocks = 1,
+    PromptBlocks = 1, "prompt-blocks";
     /// The most tokens the answer may have.
-    MaxOutputTokens = 2,
+    MaxOutputTokens = 2, "max-output-tokens";
     /// Sequences: `n` times the number of prompts.
-    Sequences = 3,
+    Sequences = 3, "sequences";
     /// The request's priority, biased by 2^31 so that 0 stays unknown.
-    Priority = 4,
+    Priority = 4, "priority";
     /// 0 for the first decision, 1 for the first retry, and so on.
-    Attempt = 5,
+    Attempt = 5, "attempt";
     /// Milliseconds left.
-    DeadlineMs = 6,
+    DeadlineMs = 6, "deadline-ms";
     /// Row of the session's target, plus 1.
-    SessionRow = 7,
+    SessionRow = 7, "session-row";
     /// Hash of the session's key.
-    SessionKey = 8,
+    SessionKey = 8, "session-key";
     /// Hash of the prompt's first blocks.
-    PrefixKey = 9,
+    PrefixKey = 9, "prefix-key";
     /// Hash of the tenant.
-    TenantKey = 10,
+    TenantKey = 10, "tenant-key";
     /// Row of the other phase's target, plus 1.
-    PeerRow = 11,
+    PeerRow = 11, "peer-row";
 }

@@ -12,6 +12,7 @@ pub mod index;
 mod ledger;
 pub mod policy;
 pub mod request;
+pub mod sessions;
 pub mod snapshot;
 pub mod state;
 pub mod target;

@@ -12,6 +12,8 @@ pub struct Prompt {
     pub namespace: Namespace,
     /// Tokens.
     pub tokens: u32,
+    /// A hash of its first tokens, the same on every replica of the proxy; 0 if nobody made one.
+    pub prefix_key: u64,
     /// The whole blocks, by block size. A target whose size is missing here has no overlap.
     pub blocks: SmallVec<[(BlockSize, Chain); 1]>,
 }
@@ -25,7 +27,7 @@ impl Prompt {
         contents: impl IntoIterator<Item = BlockHash>,
     ) -> Self {
         let chain = Chain::new(namespace, block_size, contents);
-        Self { namespace, tokens, blocks: SmallVec::from_iter([(block_size, chain)]) }
+        Self { namespace, tokens, prefix_key: 0, blocks: SmallVec::from_iter([(block_size, chain)]) }
     }
 
     /// Its whole blocks for a block size. Never more than the tokens allow.

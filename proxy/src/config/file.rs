@@ -15,7 +15,7 @@ use super::located::Located;
 use super::named::AccessLog;
 use super::value::{Address, Secret, duration};
 
-pub use pool::{EventSource, Policy, Pool, PoolLimits, Worker};
+pub use pool::{EventSource, Policy, Pool, PoolLimits, Sessions, Worker};
 
 /// The configuration of rankwise. Relative paths are relative to the folder of the file they are written in.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

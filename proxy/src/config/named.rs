@@ -85,8 +85,14 @@ named! {
         RoundRobin = "round-robin",
         /// A uniformly random target.
         Random = "random",
+        /// Of two random targets the one with less booked work.
+        PowerOfTwo = "power-of-two",
         /// The target with the least booked work.
         LeastLoaded = "least-loaded",
+        /// The target of the session's last request, unless it is overloaded.
+        SessionAffinity = "session-affinity",
+        /// The same target for prompts that begin alike, unless it is overloaded.
+        PrefixHash = "prefix-hash",
         /// Least work left after what the target has cached, lockstep groups considered.
         #[default]
         Kv = "kv",

@@ -74,6 +74,8 @@ pub struct Pool {
     pub policy: PolicyChoice,
     /// Folder with `tokenizer.json`.
     pub tokenizer: Option<PathBuf>,
+    /// Which requests belong together.
+    pub sessions: Sessions,
     /// Its workers at the start; names and URLs are unique within the pool.
     pub workers: Vec<Worker>,
     /// Its limits, the top-level ones where it sets none.
@@ -86,6 +88,21 @@ pub struct Pool {
     pub heal_cold_roots: bool,
     /// Headers, lower case, that its policy may ask for.
     pub policy_headers: Vec<String>,
+}
+
+/// Which requests belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// Names the session, before the headers that do so anywhere.
+    pub header: Option<HeaderName>,
+    /// Names the tenant.
+    pub tenant_header: Option<HeaderName>,
+    /// Sessions whose rank is remembered.
+    pub sessions_max: NonZeroUsize,
+    /// For so long after the last request.
+    pub ttl: Duration,
+    /// Tokens that make a prompt's prefix key.
+    pub prefix_tokens: NonZeroU32,
 }
 
 /// A policy with its settings.

@@ -130,6 +130,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     pinned: IntCounterVec,
     filtered: IntCounterVec,
+    session_requests: IntCounterVec,
     /// Failures of policies by pool, policy and reason.
     pub policy_failures: IntCounterVec,
     /// Activations by pool and what caused them: admin, config, rollback, failures.
@@ -186,6 +187,9 @@ pub struct PoolMetrics {
     pub filtered: [IntCounter; 3],
     /// Rows left out because this request failed there before.
     pub filtered_failed: IntCounter,
+    /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
+    /// in this order.
+    pub session_requests: [IntCounter; 3],
 }
 
 /// The per-target handles, looked up once.
@@ -361,6 +365,11 @@ impl Metrics {
                 "Targets left out of a policy's table, by reason.",
                 &["pool", "reason"],
             )?,
+            session_requests: new.counters(
+                "rankwise_session_requests_total",
+                "Requests of sessions: new ones, placed on the session's target, moved to another.",
+                &["pool", "result"],
+            )?,
             policy_failures: new.counters(
                 "rankwise_policy_failures_total",
                 "Decisions that the fallback made because the policy failed.",
@@ -433,6 +442,8 @@ impl Metrics {
             expectation_missed: expectation("missed"),
             filtered: [filtered("starting"), filtered("unhealthy"), filtered("draining")],
             filtered_failed: filtered("failed"),
+            session_requests: ["new", "stayed", "moved"]
+                .map(|result| self.session_requests.with_label_values(&[pool, result])),
         }
     }
 

@@ -32,6 +32,7 @@ struct Page {
     index_blocks: GaugeVec,
     index_bytes: GaugeVec,
     queued: GaugeVec,
+    sessions: GaugeVec,
     policy_info: GaugeVec,
     connections: GaugeVec,
     refused: IntCounterVec,
@@ -102,6 +103,7 @@ impl Page {
             index_blocks: gauge("rankwise_index_blocks", "Distinct KV blocks in the index.", &["pool"])?,
             index_bytes: gauge("rankwise_index_bytes", "Memory of the index, about.", &["pool"])?,
             queued: gauge("rankwise_queued_requests", "Waiting because their policy said so.", &["pool"])?,
+            sessions: gauge("rankwise_sessions", "Sessions whose target is remembered.", &["pool"])?,
             policy_info: gauge(
                 "rankwise_policy_info",
                 "1 for the policy that was activated; serving tells what decides.",
@@ -153,6 +155,7 @@ impl Page {
         self.index_blocks.with_label_values(&[&pool.name]).set(stats.blocks as f64);
         self.index_bytes.with_label_values(&[&pool.name]).set(stats.bytes as f64);
         self.queued.with_label_values(&[&pool.name]).set(pool.queued() as f64);
+        self.sessions.with_label_values(&[&pool.name]).set(pool.sessions.count() as f64);
         if let Some(chosen) = pool.policies.chosen() {
             let (version, serving) = (chosen.version(), serving_name(pool.policies.serving()));
             let labels = [pool.name.as_str(), &version.to_string(), &version.digest, serving];

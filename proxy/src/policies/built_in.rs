@@ -11,22 +11,34 @@ pub struct BuiltIn {
     pub wasm: &'static [u8],
 }
 
-/// All of them.
-pub(super) const ALL: [BuiltIn; 4] = [
-    BuiltIn { name: "kv", wasm: include_bytes!("../../../policies/dist/kv.wasm") },
-    BuiltIn { name: "least-loaded", wasm: include_bytes!("../../../policies/dist/least-loaded.wasm") },
-    BuiltIn { name: "random", wasm: include_bytes!("../../../policies/dist/random.wasm") },
-    BuiltIn { name: "round-robin", wasm: include_bytes!("../../../policies/dist/round-robin.wasm") },
+macro_rules! dist {
+    ($name:literal) => {
+        BuiltIn { name: $name, wasm: include_bytes!(concat!("../../../policies/dist/", $name, ".wasm")) }
+    };
+}
+
+/// All of them, in the order of their names.
+pub(super) const ALL: [BuiltIn; 7] = [
+    dist!("kv"),
+    dist!("least-loaded"),
+    dist!("power-of-two"),
+    dist!("prefix-hash"),
+    dist!("random"),
+    dist!("round-robin"),
+    dist!("session-affinity"),
 ];
 
 impl From<BuiltInPolicy> for BuiltIn {
     fn from(policy: BuiltInPolicy) -> Self {
-        let [kv, least_loaded, random, round_robin] = ALL;
+        let [kv, least_loaded, power_of_two, prefix_hash, random, round_robin, session_affinity] = ALL;
         match policy {
             BuiltInPolicy::Kv => kv,
             BuiltInPolicy::LeastLoaded => least_loaded,
+            BuiltInPolicy::PowerOfTwo => power_of_two,
+            BuiltInPolicy::PrefixHash => prefix_hash,
             BuiltInPolicy::Random => random,
             BuiltInPolicy::RoundRobin => round_robin,
+            BuiltInPolicy::SessionAffinity => session_affinity,
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct PolicyStore {
 #[non_exhaustive]
 pub enum StoreError {
     /// Nobody uploaded it, and it is not part of the binary.
-    #[error("no policy {0}: upload it, or name one of kv, least-loaded, random, round-robin")]
+    #[error("no policy {0}: upload it, or name one of {names}", names = built_in_names())]
     Unknown(String),
     /// A name that is taken.
     #[error("{0} is the name of a policy that is part of the binary")]
@@ -37,6 +37,10 @@ pub enum StoreError {
     /// The component does not fit.
     #[error(transparent)]
     Host(#[from] HostError),
+}
+
+fn built_in_names() -> String {
+    built_in::ALL.map(|policy| policy.name).join(", ")
 }
 
 impl PolicyStore {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rankwise_core::fallback;
 use rankwise_core::ids::TargetId;
-use rankwise_core::policy::{Column, Decision, PolicyRequest, Rejection};
+use rankwise_core::policy::{Column, Decision, Fact, PolicyRequest, Rejection};
 use rankwise_core::request::PlacementRequest;
+use rankwise_core::sessions::Session;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, Raced};
 use rankwise_core::target::{Availability, Target};
@@ -22,6 +23,7 @@ use crate::config::Fallback;
 use crate::error::{ProxyError, Stage};
 use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
+use crate::sessions::Belongs;
 use crate::workers::{Rank, Worker};
 
 /// What is known of a request before it is placed.
@@ -30,6 +32,8 @@ pub(super) struct Placement<'a> {
     pub request: PlacementRequest<'a>,
     /// The client's headers, of which the policy sees those it asked for.
     pub headers: &'a HeaderMap,
+    /// Its session and tenant.
+    pub belongs: Belongs,
     /// Priority as the client gave it.
     pub priority: Option<i32>,
     /// Decisions made before.
@@ -149,14 +153,18 @@ impl Decider {
         pool: &Pool,
         current: &Current,
         placement: &Placement<'_>,
-        request: &PolicyRequest,
+        request: &mut PolicyRequest,
     ) -> Result<Verdict, Unplaced> {
         let columns = current.activation().map_or(&[][..], |activation| &activation.needs().columns);
+        let session = placement.belongs.session;
+        let home = session.and_then(|session| pool.sessions.home(session, clock::now()));
         for race in 0..=RACES_MAX {
-            self.take_snapshot(pool, columns, placement);
+            self.take_snapshot(pool, columns, placement, home);
             if self.snapshot.rows().is_empty() {
                 return Err(Unplaced::NothingToPick);
             }
+            let row = home.and_then(|home| self.snapshot.row_of(home));
+            request.facts.set(Fact::SessionRow, row.map_or(0, |row| u64::from(row) + 1));
             let (decision, policy) = self.pick(pool, current, request);
             let choice = match decision {
                 Decision::Rank(row) => Choice::Row(row),
@@ -172,8 +180,7 @@ impl Decider {
                 pool.state.book(&self.snapshot, choice, &placement.request, race == RACES_MAX, clock::now());
             match booked {
                 Ok(booking) => {
-                    let prompt_read = placement.request.prompt.is_some();
-                    let placed = self.placed(pool, choice, booking, policy, prompt_read)?;
+                    let placed = self.placed(pool, placement, choice, booking, policy)?;
                     return Ok(Verdict::Placed(Box::new(placed)));
                 }
                 Err(Raced::Booked) => pool.metrics.races.inc(),
@@ -184,7 +191,13 @@ impl Decider {
         Err(Unplaced::NothingToPick)
     }
 
-    fn take_snapshot(&mut self, pool: &Pool, columns: &[Column], placement: &Placement<'_>) {
+    fn take_snapshot(
+        &mut self,
+        pool: &Pool,
+        columns: &[Column],
+        placement: &Placement<'_>,
+        home: Option<TargetId>,
+    ) {
         let metrics = &pool.metrics;
         let mut filter = |target: &Target| {
             if placement.failed.contains(&target.id) {
@@ -195,6 +208,8 @@ impl Decider {
                 Availability::Ready => return true,
                 Availability::Starting => 0,
                 Availability::Unhealthy => 1,
+                // Until it is gone it serves the sessions that live there.
+                Availability::Draining if home == Some(target.id) => return true,
                 Availability::Draining => 2,
             };
             metrics.filtered[reason].inc();
@@ -243,10 +258,10 @@ impl Decider {
     fn placed(
         &self,
         pool: &Pool,
+        placement: &Placement<'_>,
         choice: Choice,
         booking: Booking,
         policy: HeaderValue,
-        prompt_read: bool,
     ) -> Result<Placed, Unplaced> {
         let workers = pool.workers.current();
         // Discovery took the worker out between snapshot and now: as if nothing had been there.
@@ -268,12 +283,15 @@ impl Decider {
                 let worker = workers.get(target.spec.worker).ok_or_else(gone)?;
                 let rank =
                     worker.ranks.iter().position(|rank| rank.target.id == target.id).ok_or_else(gone)?;
+                if let Some(session) = placement.belongs.session {
+                    settle(pool, session, target.id);
+                }
                 let promise = booking.expected();
                 let held = promise.device_blocks + promise.host_blocks + promise.disk_blocks;
                 let tokens = |blocks| {
                     worker.engine.expected_cached_tokens(blocks, promise.block_size, promise.prompt_tokens)
                 };
-                let expected = prompt_read.then(|| Expected {
+                let expected = placement.request.prompt.map(|_| Expected {
                     held_tokens: tokens(held),
                     pending_tokens: tokens(held + promise.pending_blocks),
                     block_size: promise.block_size.0,
@@ -294,6 +312,16 @@ impl Decider {
     }
 }
 
+/// From now on the session lives there.
+fn settle(pool: &Pool, session: Session, target: TargetId) {
+    let [new, stayed, moved] = &pool.metrics.session_requests;
+    match pool.sessions.settle(session, target, clock::now()) {
+        None => new.inc(),
+        Some(before) if before == target => stayed.inc(),
+        Some(_) => moved.inc(),
+    }
+}
+
 /// Decides where a request goes and books it there, waiting where the policy says so.
 ///
 /// # Errors
@@ -310,12 +338,12 @@ pub(super) async fn place(
     let mut queued = None;
     loop {
         let current = pool.policies.current();
-        let request =
+        let mut request =
             policy_request::of(pool, placement, current.activation().map(|activation| activation.needs()));
         // Before the decision, so that no change after it is missed.
         let changed = pool.load_changes();
         let decided = Instant::now();
-        let verdict = decider.borrow_mut().decide(pool, &current, placement, &request)?;
+        let verdict = decider.borrow_mut().decide(pool, &current, placement, &mut request)?;
         pool.metrics.decision.observe(decided.elapsed().as_secs_f64());
         match verdict {
             Verdict::Placed(placed) => {

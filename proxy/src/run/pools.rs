@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::policies::{BuiltIn, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
 use crate::prompts::{PromptLimits, PromptSource};
+use crate::sessions::PoolSessions;
 
 /// The unit of block figures until the first worker tells its own.
 const BLOCK_SIZE: BlockSize = BlockSize(16);
@@ -68,6 +69,7 @@ fn make_pool(config: &Config, pool: &config::Pool, metrics: &Metrics, key: &Hash
             pool.tokenizer.is_some(),
         ),
         key: key.clone(),
+        sessions: PoolSessions::new(&pool.sessions, key),
         heal_cold_roots: pool.heal_cold_roots,
         limits: PoolLimits {
             queue_time_max: pool.limits.wait_timeout,

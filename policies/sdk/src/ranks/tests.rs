@@ -55,7 +55,7 @@ fn argmin_never_takes_an_undefined_cost_over_another() {
     let values = [f64::NAN, 5.0, f64::NAN, 4.0, f64::NAN];
     let ranks = table(Column::Running, &[0; 5]);
     assert!((0..100).all(|seed| ranks.argmin(|row| values[row], seed) == 3));
-    assert_eq!(ranks.argmin(|_| f64::NAN, 1), 4);
+    assert!((0..100).all(|seed| ranks.argmin(|_| f64::NAN, seed) < 5));
 }
 
 #[test]
@@ -63,4 +63,19 @@ fn argmin_compares_tuples_in_order() {
     let (first, second) = ([1, 1, 2], [9, 8, 0]);
     let ranks = table(Column::Running, &[0; 3]);
     assert_eq!(ranks.argmin(|row| (first[row], second[row]), 3), 1);
+}
+
+#[test]
+fn a_fleet_has_workers_with_ranks_of_their_own() {
+    let needs =
+        Needs::columns(&[Column::Worker, Column::DpRank, Column::Group, Column::TargetKey, Column::Weight]);
+    let ranks = RanksBuilder::fleet(2, 3).at(4, Column::Weight, 500).build(&needs);
+    assert_eq!(ranks.column(Column::Worker), [0, 0, 0, 1, 1, 1]);
+    assert_eq!(ranks.column(Column::Group), ranks.column(Column::Worker));
+    assert_eq!(ranks.column(Column::DpRank), [0, 1, 2, 0, 1, 2]);
+    assert_eq!(ranks.column(Column::Weight), [1000, 1000, 1000, 1000, 500, 1000]);
+    let mut keys = ranks.column(Column::TargetKey).to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 6);
 }

@@ -3,8 +3,10 @@
 
 #![forbid(unsafe_code)]
 
+mod first_day;
 #[expect(clippy::unwrap_used, reason = "helpers of tests; only test functions are exempt by config")]
 mod guests;
 mod refused;
+mod sdk;
 mod spoilt;
 mod swapped;

@@ -1,8 +1,6 @@
 //! Components that never get to decide.
 
-use rankwise_core::policy::{Column, Decision, PolicyRequest};
-use rankwise_policy_host::{Smoke, SmokeTable, ThreadPolicies};
-use serde_json::json;
+use rankwise_core::policy::Column;
 
 use super::guests::*;
 
@@ -43,6 +41,19 @@ fn another_world() {
     assert_eq!(
         refusal(&host, &binary(clocks)),
         "policy test: imports wasi:clocks/monotonic-clock@0.2.0: a policy may import nothing"
+    );
+    for interface in ["wasi:filesystem/preopens@0.2.0", "wasi:sockets/tcp@0.2.0", "wasi:random/random@0.2.0"]
+    {
+        let asks = format!(r#"(component (import "{interface}" (instance (export "ask" (func)))))"#);
+        assert_eq!(
+            refusal(&host, &binary(&asks)),
+            format!("policy test: imports {interface}: a policy may import nothing")
+        );
+    }
+    let both = r#"(component (import "host-clock" (func)) (import "env" (instance (export "read" (func)))))"#;
+    assert_eq!(
+        refusal(&host, &binary(both)),
+        "policy test: imports host-clock, env: a policy may import nothing"
     );
     let half = r#"(component
         (core module $m (func (export "f")))
@@ -122,32 +133,4 @@ fn more_memory_than_the_cap_from_the_start() {
         (func (export "pick") (param i64 i64 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) unreachable)"#;
     let refused = refusal(&host, &binary(&text.replace("CORE", core)));
     assert!(refused.contains("memory"), "{refused}");
-}
-
-#[test]
-fn a_component_of_the_first_day_keeps_running() {
-    let host = host();
-    let wasm = include_bytes!("../data/first-day-round-robin.wasm");
-    let compiled = host.compile("round-robin", wasm).unwrap();
-    for (settings, turn) in
-        [(json!({}), worker_turn as fn(u64) -> Decision), (json!({"pin": "rank"}), rank_turn)]
-    {
-        let activation = host.activate(&compiled, &pool(), &settings, &Smoke::example(), 1).unwrap();
-        let table = SmokeTable::example(activation.needs());
-        let mut policies = ThreadPolicies::new();
-        for sequence in 0..20 {
-            let request = PolicyRequest { sequence, ..PolicyRequest::default() };
-            let has_worker = |worker| table.workers.contains(&worker);
-            let decision = policies.pick(&activation, &request, table.rows, &table.columns, has_worker);
-            assert_eq!(decision, Ok(turn(sequence)));
-        }
-    }
-}
-
-fn worker_turn(sequence: u64) -> Decision {
-    Decision::Worker((sequence % 2) as u32)
-}
-
-fn rank_turn(sequence: u64) -> Decision {
-    Decision::Rank((sequence % 8) as u32)
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::located::Located;
 use super::super::named::{BuiltInPolicy, EngineKind, Fallback, Lockstep};
-use super::super::value::{BaseUrl, EventEndpoint, optional_duration};
+use super::super::value::{BaseUrl, EventEndpoint, duration, optional_duration};
 
 /// Workers that serve the same models, and what chooses among them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,8 @@ pub struct Pool {
     /// Folder with `tokenizer.json` and `tokenizer_config.json`. Default: that of a
     /// worker's model card if it can be read here and agrees with the worker, else the worker is asked for token ids.
     pub tokenizer: Option<Located<PathBuf>>,
+    /// Which requests belong together, for policies that keep them together.
+    pub sessions: Sessions,
     /// Its workers at the start; the admin API adds and drains further ones.
     pub workers: Vec<Located<Worker>>,
     /// What differs from the top-level `limits`.
@@ -46,6 +49,7 @@ impl Default for Pool {
             models: Vec::new(),
             policy: Policy::default(),
             tokenizer: None,
+            sessions: Sessions::default(),
             workers: Vec::new(),
             limits: PoolLimits::default(),
             retries: Located::nowhere(2),
@@ -60,7 +64,8 @@ impl Default for Pool {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// A built-in policy: `round-robin`, `random`, `least-loaded` or `kv`. Default: `kv`.
+    /// A built-in policy: `round-robin`, `random`, `power-of-two`, `least-loaded`, `session-affinity`, `prefix-hash` or
+    /// `kv`. Default: `kv`.
     pub name: Option<Located<BuiltInPolicy>>,
     /// A WebAssembly component.
     pub file: Option<Located<PathBuf>>,
@@ -68,6 +73,37 @@ pub struct Policy {
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// What decides when the policy fails: `least-loaded` or `round-robin`.
     pub fallback: Fallback,
+}
+
+/// Which requests belong together: those of a session, and those whose prompts begin alike.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Header that names a request's session. Where it is not there, the first of `x-session-id`, `x-session-affinity`,
+    /// `x-dynamo-session-id` and the body's `prompt_cache_key` does.
+    pub header: Option<Located<String>>,
+    /// Header that names the tenant. Equal sessions of different tenants are different ones.
+    pub tenant_header: Option<Located<String>>,
+    /// Sessions whose rank is remembered. Beyond it those not heard of for longest are forgotten.
+    pub sessions_max: NonZeroUsize,
+    /// How long the rank of a session is remembered after its last request.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub ttl: Duration,
+    /// Tokens at a prompt's beginning that make its prefix key.
+    pub prefix_tokens: NonZeroU32,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            header: None,
+            tenant_header: None,
+            sessions_max: NonZeroUsize::MIN.saturating_add(99_999),
+            ttl: Duration::from_secs(600),
+            prefix_tokens: NonZeroU32::MIN.saturating_add(255),
+        }
+    }
 }
 
 /// Limits of one pool. What is not set is taken from the top-level `limits`.

@@ -10,7 +10,9 @@ use rankwise_policy_host::is_credential;
 
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
-use super::super::resolved::{EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Worker};
+use super::super::resolved::{
+    EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
+};
 use super::super::{file, value::BaseUrl};
 use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
 
@@ -111,6 +113,7 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         models,
         policy: resolve_policy(path, pool.policy, paths)?,
         tokenizer: pool.tokenizer.map(|folder| resolve_tokenizer(path, &folder, paths)).transpose()?,
+        sessions: resolve_sessions(path, pool.sessions)?,
         workers,
         limits: resolve_limits(&pool.limits, limits),
         retries: pool.retries.value,
@@ -160,6 +163,24 @@ fn resolve_tokenizer(path: &str, folder: &Located<PathBuf>, paths: &Paths<'_>) -
     let file = Located { value: folder.join("tokenizer.json"), at: folder.at };
     paths.file(&format!("{path}.tokenizer"), &file)?;
     Ok(paths.in_folder(folder))
+}
+
+fn resolve_sessions(path: &str, sessions: file::Sessions) -> Result<Sessions, Problem> {
+    let parsed = |field: &str, name: Option<Located<String>>| {
+        name.map(|name| {
+            let message =
+                || format!("{path}.sessions.{field}: expected a header name, found `{}`", name.value);
+            name.parse::<HeaderName>().map_err(|_| Problem::new(name.at, message()))
+        })
+        .transpose()
+    };
+    Ok(Sessions {
+        header: parsed("header", sessions.header)?,
+        tenant_header: parsed("tenant_header", sessions.tenant_header)?,
+        sessions_max: sessions.sessions_max,
+        ttl: sessions.ttl,
+        prefix_tokens: sessions.prefix_tokens,
+    })
 }
 
 fn resolve_limits(pool: &file::PoolLimits, limits: &Limits) -> PoolLimits {

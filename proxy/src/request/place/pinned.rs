@@ -43,9 +43,8 @@ impl Decider {
             .state
             .book(&self.snapshot, choice, &placement.request, true, clock::now())
             .map_err(|_| unavailable(pin))?;
-        let prompt_read = placement.request.prompt.is_some();
         // It went after the snapshot was taken.
-        let placed = self.placed(pool, choice, booking, LABEL, prompt_read).map_err(|_| unavailable(pin))?;
+        let placed = self.placed(pool, placement, choice, booking, LABEL).map_err(|_| unavailable(pin))?;
         pool.metrics.pinned.inc();
         Ok(placed)
     }

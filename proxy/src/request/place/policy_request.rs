@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use rankwise_core::policy::{Fact, Facts, Needs, Phase, PolicyRequest};
+use rankwise_core::sessions::Session;
 
 use super::Placement;
 use crate::pool::{Pool, PoolLimits};
@@ -32,6 +33,9 @@ fn facts(pool: &Pool, placement: &Placement<'_>) -> Facts {
         facts.set(Fact::Priority, (i64::from(priority) + (1 << 31)) as u64);
     }
     facts.set(Fact::Attempt, placement.attempt.into());
+    facts.set(Fact::SessionKey, placement.belongs.session.map_or(0, Session::key));
+    facts.set(Fact::PrefixKey, request.prompt.map_or(0, |prompt| prompt.prefix_key));
+    facts.set(Fact::TenantKey, placement.belongs.tenant_key);
     // The only deadline that there is runs from sending on, anew for each attempt.
     let deadline_ms = pool.limits.first_byte_timeout.as_millis();
     facts.set(Fact::DeadlineMs, u64::try_from(deadline_ms).unwrap_or(u64::MAX));
