@@ -137,3 +137,74 @@ fn schema_and_reference_are_printed() {
     assert_eq!(schema["additionalProperties"], false);
     assert!(stdout(&rankwise(&["schema", "--reference"])).starts_with("# Configuration\n"));
 }
+
+/// Writes `bytes` into a folder and checks them as a policy.
+fn checked(folder: &Path, bytes: &[u8]) -> Output {
+    let file = folder.join("mine.wasm");
+    std::fs::write(&file, bytes).expect("writes");
+    rankwise(&["policy", "check", file.to_str().expect("UTF-8")])
+}
+
+#[test]
+fn a_policy_that_fits_is_described_and_one_that_does_not_exits_65() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dist = |name: &str| {
+        let path = configs().join(format!("../../policies/dist/{name}.wasm"));
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    for name in ["kv", "power-of-two", "prefix-hash", "random", "session-affinity"] {
+        let output = checked(folder.path(), &dist(name));
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", stderr(&output));
+        assert!(stdout(&output).starts_with("ok: mine ("), "{}", stdout(&output));
+    }
+    let needs = stdout(&checked(folder.path(), &dist("power-of-two")));
+    assert!(needs.ends_with("\nneeds: running, prefill-tokens, weight; no prompt; no header\n"), "{needs}");
+
+    let kv = dist("kv");
+    let no_policies: [(&[u8], &str); 4] = [
+        (b"", "not a WebAssembly component: the file is empty"),
+        (b"\0asm\x01\0\0\0", "is a core module, not a component"),
+        (b"\0asm\x0d\0\x01\0", "exports no rankwise:policy/picker@0.1.0"),
+        (&kv[..kv.len() / 2], "does not compile: "),
+    ];
+    for (bytes, said) in no_policies {
+        let output = checked(folder.path(), bytes);
+        assert_eq!(output.status.code(), Some(65), "{said}");
+        let message = stderr(&output);
+        assert!(message.starts_with("rankwise: policy mine: ") && message.contains(said), "{message}");
+    }
+    std::fs::write(folder.path().join("kv.wasm"), &kv).expect("writes");
+    let file = folder.path().join("kv.wasm").display().to_string();
+    let settings = |settings| rankwise(&["policy", "check", &file, "--settings", settings]);
+    assert_eq!(settings(r#"{"preset":"dynamo"}"#).status.code(), Some(0));
+    let refused = settings(r#"{"preset":"best"}"#);
+    assert_eq!(refused.status.code(), Some(65));
+    assert!(stderr(&refused).contains("preset"), "{}", stderr(&refused));
+    assert_eq!(settings("[]").status.code(), Some(64));
+    assert_eq!(rankwise(&["policy", "check", "nowhere.wasm"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_policy_is_measured_beside_native_code() {
+    let file = configs().join("../../policies/dist/kv.wasm").display().to_string();
+    let output = rankwise(&["policy", "bench", &file, "--picks", "50"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let rows = |line: &str| line.split_whitespace().next().and_then(|rows| rows.parse::<u32>().ok());
+    assert_eq!(text.lines().filter_map(rows).collect::<Vec<_>>(), [64, 512, 4096], "{text}");
+}
+
+#[test]
+fn a_new_policy_is_a_folder_that_was_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mine").display().to_string();
+    let new = |lang| rankwise(&["policy", "new", "my-policy", "--path", &path, "--lang", lang]);
+    let output = new("rust");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(folder.path().join("mine/src/lib.rs").is_file());
+    let again = new("rust");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).starts_with(&format!("rankwise: {path}: ")), "{}", stderr(&again));
+    assert_eq!(new("cobol").status.code(), Some(64));
+    assert_eq!(rankwise(&["policy", "new", "My Policy"]).status.code(), Some(64));
+}

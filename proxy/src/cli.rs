@@ -1,10 +1,12 @@
-//! The command line: one file per command. Exit codes: 0 done, 64 a wrong flag or config, 1 anything else.
+//! The command line: one file per command. Exit codes: 0 done, 64 a wrong flag or config, 65 a policy that
+//! does not fit, 1 anything else.
 
 mod check;
 mod demo;
 mod failure;
 mod launch;
 mod overrides;
+mod policy;
 mod schema;
 mod serve;
 mod sim;
@@ -34,6 +36,8 @@ enum Command {
     Sim(SimOptions),
     Check(check::Check),
     Schema(schema::PrintSchema),
+    #[command(subcommand)]
+    Policy(policy::Policy),
 }
 
 /// Runs the command that `args` name, the program's own name first.
@@ -64,6 +68,7 @@ impl Command {
             Self::Sim(options) => launch::sim(&options),
             Self::Check(check) => check.run(),
             Self::Schema(schema) => schema.run(),
+            Self::Policy(policy) => policy.run(),
         }
     }
 }

@@ -12,6 +12,14 @@ const USAGE: u8 = 64;
 #[error("{0}")]
 pub(super) struct UsageError(pub(super) String);
 
+/// `EX_DATAERR`.
+const DATA: u8 = 65;
+
+/// A file that is not what it has to be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct DataError(pub(super) String);
+
 /// Exit code of a wrong command line.
 pub(super) fn usage_code() -> ExitCode {
     ExitCode::from(USAGE)
@@ -25,5 +33,11 @@ pub(super) fn report(error: &anyhow::Error) -> ExitCode {
         return usage_code();
     }
     eprintln!("rankwise: {error:#}");
-    if error.is::<UsageError>() { usage_code() } else { ExitCode::FAILURE }
+    if error.is::<UsageError>() {
+        usage_code()
+    } else if error.is::<DataError>() {
+        ExitCode::from(DATA)
+    } else {
+        ExitCode::FAILURE
+    }
 }
