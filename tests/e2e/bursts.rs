@@ -1,9 +1,9 @@
 //! Requests that come together: what is being computed counts before the engines tell of it, and neither herds nor scatters.
 
-use rankwise_sim::{Fleet, FleetSpec};
+use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::Value;
 
-use crate::harness::{Proxy, all_at_once, completion, fleet};
+use crate::harness::{Proxy, all_at_once, chat, completion, fleet, streamed, text};
 
 /// 8 ranks of engines slow enough that this proxy, built without optimisation, is fast beside them.
 fn eight_ranks(speed: f64) -> FleetSpec {
@@ -60,6 +60,49 @@ async fn unique_prompts_one_at_a_time_do_not_herd() {
     assert!(per_rank.iter().all(|requests| *requests > 0), "{per_rank:?}");
     assert!(peak_to_mean(&per_rank) <= 2.5, "{per_rank:?}");
     fleet.stop().await;
+}
+
+/// One-at-a-time chats share their template's opening and nothing else. That some rank has computed the opening must not
+/// bring all of them to it.
+#[tokio::test]
+async fn unique_chats_one_at_a_time_do_not_herd() {
+    let fleet = fleet(eight_ranks(1000.0)).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let per_rank = chats_one_at_a_time(&proxy, &fleet, 64).await;
+    assert!(per_rank.iter().all(|requests| *requests > 0), "{per_rank:?}");
+    assert!(peak_to_mean(&per_rank) <= 2.5, "{per_rank:?}");
+    fleet.stop().await;
+}
+
+/// A rank that keeps its events to itself always looks empty. It must neither starve for want of the opening, nor draw
+/// everything because it never fills.
+#[tokio::test]
+async fn a_silent_rank_neither_starves_nor_attracts_all() {
+    for (spec, share_max) in
+        [(eight_ranks(1000.0), 0.4), (FleetSpec { workers: 1, ranks: 2, ..eight_ranks(1000.0) }, 0.9)]
+    {
+        let fleet = fleet(spec).await;
+        fleet.workers()[0].fault(Fault::SilentRank(0));
+        let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+        let per_rank = chats_one_at_a_time(&proxy, &fleet, 64).await;
+        assert!(per_rank.iter().all(|requests| *requests > 0), "{per_rank:?}");
+        assert!(per_rank[0] as f64 <= share_max * 64.0, "{per_rank:?}");
+        fleet.stop().await;
+    }
+}
+
+/// So many different chats, each once the last has been answered and told of; the requests of each rank.
+async fn chats_one_at_a_time(proxy: &Proxy, fleet: &Fleet, chats: u64) -> Vec<u64> {
+    for seed in 0..chats {
+        let reply = proxy.client.chat(&streamed(chat(&text(seed, 200)))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    let per_rank = per_rank(fleet);
+    println!(
+        "{chats} unique chats one at a time: {per_rank:?}, busiest {:.2} of the mean",
+        peak_to_mean(&per_rank)
+    );
+    per_rank
 }
 
 /// Preset rankwise falls short of this by a factor of three: a rank with two prompts more in flight than another is worth

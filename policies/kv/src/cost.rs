@@ -64,6 +64,10 @@ impl Kv {
     /// Whoever runs on a rank waits while a prompt is computed there. Without that term requests of one new prompt part
     /// as soon as their first rank is a little busier than another, and each of them computes the prompt again.
     ///
+    /// A match no longer than `opening_tokens`, and than half the prompt, counts for nothing. It is what a chat template begins all chats with: they share
+    /// nothing else, and would follow one another to the rank that happened to have the first. To compute it once more on
+    /// each other rank costs little, and once.
+    ///
     /// Nothing counts as cached on a rank whose index is not trusted. A rank without room for the new blocks and the
     /// output costs infinitely much; a request larger than the whole rank fits an empty one.
     pub(crate) fn rankwise_costs(&self, request: &Request, ranks: &Ranks) -> Scored {
@@ -76,6 +80,9 @@ impl Kv {
         }
         let prefills = request.phase != Phase::Decode;
         let prompt = request.fact(Fact::PromptTokens) as f64;
+        if prefills {
+            drop_openings(&mut credit, f64::from(weights.opening_tokens).min(prompt / 2.0) / block);
+        }
         let prefill: Vec<f64> = ranks
             .column(Column::PrefillTokens)
             .iter()
@@ -170,6 +177,13 @@ impl Kv {
             // Capacity 0 is unknown: nothing is asked.
             *cost = if asked > f64::from(free[row]) { f64::INFINITY } else { *cost };
         }
+    }
+}
+
+/// Takes the credit from rows that have no more than so many blocks.
+fn drop_openings(credit: &mut [f64], blocks: f64) {
+    for credit in credit {
+        *credit = if *credit > blocks { *credit } else { 0.0 };
     }
 }
 

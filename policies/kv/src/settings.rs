@@ -42,6 +42,9 @@ pub struct Settings {
     pub group_prefill_weight: Option<f64>,
     /// Preset rankwise: what the largest KV of a rank's lockstep group costs, per token; 0 by default.
     pub group_kv_weight: Option<f64>,
+    /// Preset rankwise: a match of a prompt's first tokens that is no longer than this, and than half the prompt, counts
+    /// for nothing; 64 by default.
+    pub opening_tokens: Option<u32>,
     /// Preset rankwise: room for at most so many tokens of output is asked of a rank; 1024 by default.
     pub output_tokens_max: Option<u32>,
     /// Preset rankwise: how long to wait when no rank has room, ms; 50 by default.
@@ -63,6 +66,7 @@ pub(crate) struct Weights {
     pub(crate) running_delay_weight: f64,
     pub(crate) group_prefill_weight: f64,
     pub(crate) group_kv_weight: f64,
+    pub(crate) opening_tokens: u32,
     pub(crate) output_tokens_max: u32,
     pub(crate) wait_ms: u32,
 }
@@ -77,6 +81,7 @@ impl Settings {
             ("running_delay_weight", self.running_delay_weight.is_some()),
             ("group_prefill_weight", self.group_prefill_weight.is_some()),
             ("group_kv_weight", self.group_kv_weight.is_some()),
+            ("opening_tokens", self.opening_tokens.is_some()),
             ("output_tokens_max", self.output_tokens_max.is_some()),
             ("wait_ms", self.wait_ms.is_some()),
         ];
@@ -111,6 +116,7 @@ impl Settings {
             running_delay_weight: weight("running_delay_weight", self.running_delay_weight, delay)?,
             group_prefill_weight: weight("group_prefill_weight", self.group_prefill_weight, 0.0)?,
             group_kv_weight: weight("group_kv_weight", self.group_kv_weight, 0.0)?,
+            opening_tokens: self.opening_tokens.unwrap_or(64),
             output_tokens_max: self.output_tokens_max.unwrap_or(1024),
             wait_ms: self.wait_ms.unwrap_or(50),
         })

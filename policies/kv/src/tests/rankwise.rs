@@ -31,9 +31,14 @@ fn a_burst_stays_with_the_rank_that_computes_its_prompt() {
     assert_eq!(always(&table, 513), 0, "computing it again would hold up two others");
 }
 
-/// A token to compute costs as much as one held, whoever else runs there.
+/// A token to compute costs as much as one held, whoever else runs there, and the first ones as much as others.
 fn plain() -> Settings {
-    Settings { prefill_load_scale: Some(1.0), running_delay_weight: Some(0.0), ..Settings::default() }
+    Settings {
+        prefill_load_scale: Some(1.0),
+        running_delay_weight: Some(0.0),
+        opening_tokens: Some(0),
+        ..Settings::default()
+    }
 }
 
 #[test]
@@ -87,12 +92,18 @@ fn within_a_block_fewest_running_then_most_of_this_prompt() {
     let nearly =
         RanksBuilder::new(3).set(Column::PrefillTokens, &[0, 15, 16]).set(Column::Running, &[3, 1, 0]);
     assert_eq!(always_with(plain(), &nearly, 100), 1, "row 2 costs a whole block more");
-    let table =
-        RanksBuilder::new(3).set(Column::DeviceOverlap, &[0, 3, 3]).set(Column::PrefillTokens, &[0, 48, 50]);
-    assert_eq!(
-        always_with(plain(), &table.set(Column::CachedBlocks, &[0, 9, 7]), 100),
-        2,
-        "then the emptier cache of the two"
+    let table = RanksBuilder::new(3)
+        .set(Column::DeviceOverlap, &[0, 3, 3])
+        .set(Column::PrefillTokens, &[0, 48, 50])
+        .set(Column::CachedBlocks, &[0, 9, 7]);
+    let mut counts = [0; 3];
+    for seed in 0..400 {
+        counts[row(pick_with(plain(), &table, &prompt(100, seed)))] += 1;
+    }
+    assert_eq!(counts[0], 0, "then most of this prompt");
+    assert!(
+        (270..330).contains(&counts[2]),
+        "then the emptier cache of the two, unless only one is drawn: {counts:?}"
     );
 }
 
@@ -157,29 +168,59 @@ fn decode_counts_kv_less_what_is_there() {
     assert_eq!(row(pick(&table, &decode)), 0);
 }
 
-/// Unique prompts, one at a time, each stored where it went: nothing runs when the next one comes.
-fn one_at_a_time(mut cached: Vec<u32>, fills: impl Fn(usize) -> bool, prompts: u64) -> Vec<u32> {
+/// Unique prompts, one at a time, each stored where it went: nothing runs when the next one comes. All begin with the same
+/// `opening` blocks, which a rank has from its first prompt on.
+fn one_at_a_time(
+    mut cached: Vec<u32>,
+    opening: u32,
+    fills: impl Fn(usize) -> bool,
+    prompts: u64,
+) -> Vec<u32> {
     let mut counts = vec![0; cached.len()];
+    let mut overlap = vec![0; cached.len()];
     for seed in 0..prompts {
-        let table = RanksBuilder::new(cached.len()).set(Column::CachedBlocks, &cached);
+        let table = RanksBuilder::new(cached.len())
+            .set(Column::CachedBlocks, &cached)
+            .set(Column::DeviceOverlap, &overlap);
         let chosen = row(pick(&table, &prompt(160, seed)));
         counts[chosen] += 1;
-        cached[chosen] += if fills(chosen) { 10 } else { 0 };
+        if fills(chosen) {
+            cached[chosen] += 10;
+            overlap[chosen] = opening;
+        }
     }
     counts
 }
 
 #[test]
 fn unique_prompts_one_at_a_time_spread_over_all_ranks() {
-    let counts = one_at_a_time(vec![0; 8], |_| true, 800);
+    let counts = one_at_a_time(vec![0; 8], 0, |_| true, 800);
     assert!(counts.iter().all(|count| (90..=110).contains(count)), "{counts:?}");
-    let uneven = one_at_a_time(vec![0, 0, 500, 0, 9000, 0, 0, 0], |_| true, 800);
+    let uneven = one_at_a_time(vec![0, 0, 500, 0, 9000, 0, 0, 0], 0, |_| true, 800);
     assert!(uneven[4] < uneven.iter().sum::<u32>() / 8, "the fullest attracts nothing: {uneven:?}");
 }
 
 #[test]
+fn unique_prompts_with_one_opening_spread_as_well() {
+    let counts = one_at_a_time(vec![0; 8], 4, |_| true, 800);
+    assert!(counts.iter().all(|count| (90..=110).contains(count)), "{counts:?}");
+    let longer = one_at_a_time(vec![0; 8], 5, |_| true, 800);
+    assert_eq!(longer.iter().max(), Some(&800), "more than an opening is worth following: {longer:?}");
+}
+
+#[test]
+fn a_short_prompt_that_is_asked_again_is_no_opening() {
+    assert_eq!(always(&RanksBuilder::new(3).set(Column::DeviceOverlap, &[0, 1, 0]), 31), 1);
+}
+
+#[test]
 fn a_rank_that_never_fills_draws_at_most_twice_its_share() {
-    let counts = one_at_a_time(vec![1000, 1000, 1000, 1000, 1000, 1000, 1000, 0], |row| row != 7, 4000);
-    assert!((800..1200).contains(&counts[7]), "{counts:?}");
-    assert!(counts[..7].iter().all(|&count| count > 300), "{counts:?}");
+    for opening in [0, 4] {
+        let cached = vec![1000, 1000, 1000, 1000, 1000, 1000, 1000, 0];
+        let counts = one_at_a_time(cached, opening, |row| row != 7, 4000);
+        assert!((750..1000).contains(&counts[7]), "{counts:?}");
+        assert!(counts[..7].iter().all(|&count| count > 300), "{counts:?}");
+        let counts = one_at_a_time(vec![0, 0], opening, |row| row != 1, 4000);
+        assert!((2800..3200).contains(&counts[1]), "three in four: {counts:?}");
+    }
 }
