@@ -75,7 +75,7 @@ fn a_wrong_command_line_exits_64() {
         (vec!["serv"], "unrecognized subcommand"),
         (vec![], "Usage:"),
         (vec!["serve", "--worker", "10.0.0.1:8000"], "expected http://HOST:PORT"),
-        (vec!["serve", "--worker", "http://a:1,engine=trtllm"], "engine `trtllm` is not supported yet"),
+        (vec!["serve", "--worker", "http://a:1,engine=triton"], "unknown engine `triton`"),
         (vec!["serve", "--worker", "http://a:1", "--policy", "best"], "unknown policy `best`"),
         (
             vec!["serve", "--worker", "http://a:1", "--policy", "kv", "--policy-file", "x.wasm"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rankwise_core::ids::{BlockSize, WorkerId};
 use rankwise_core::target::Target;
 use rustc_hash::FxHashMap;
@@ -30,6 +30,8 @@ pub struct Worker {
     pub engine: rankwise_engines::Engine,
     /// Its ranks.
     pub ranks: Vec<Rank>,
+    /// What is written where the engine is to choose the rank.
+    pub left_open: Pin,
     /// Models it serves, adapters included.
     pub models: Vec<String>,
     /// Those of them that are LoRA adapters.
@@ -47,12 +49,31 @@ pub struct Worker {
 pub struct Rank {
     /// Its target.
     pub target: Arc<Target>,
-    /// The value of the pinning header; none where the worker has one rank or cannot be pinned.
-    pub pin: Option<HeaderValue>,
+    /// What is written so that it serves; where it cannot be named, what is written for its worker.
+    pub pin: Pin,
     /// Its counters.
     pub metrics: TargetMetrics,
     /// Whether its roots are cold; none where they are left so.
     pub cold: Option<Arc<ColdRank>>,
+}
+
+/// What is written into a request so that it goes where it was decided to.
+#[derive(Clone, Debug, Default)]
+pub struct Pin {
+    /// A header; none where the worker has one rank, or is told otherwise.
+    pub header: Option<(HeaderName, HeaderValue)>,
+    /// Fields at the end of the body: name and JSON.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl From<rankwise_engines::pin::Pin> for Pin {
+    fn from(pin: rankwise_engines::pin::Pin) -> Self {
+        // A decimal number is a header value.
+        let header = pin.header.and_then(|(name, value)| {
+            Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+        });
+        Self { header, fields: pin.fields }
+    }
 }
 
 impl Worker {

@@ -41,10 +41,10 @@ pub async fn refuse_connections(worker: &rankwise_sim::WorkerHandle) {
         .await;
 }
 
-/// `--worker URL,engine=vllm` for each worker of a fleet, named w0, w1 and so on.
+/// `--worker URL,engine=NAME` for each worker of a fleet, named w0, w1 and so on.
 pub fn worker_flags(fleet: &Fleet) -> Vec<String> {
     let flag = |(number, worker): (usize, &rankwise_sim::WorkerHandle)| {
-        ["--worker".to_owned(), format!("{},engine=vllm,name=w{number}", worker.url())]
+        ["--worker".to_owned(), format!("{},engine={},name=w{number}", worker.url(), worker.engine().name())]
     };
     fleet.workers().iter().enumerate().flat_map(flag).collect()
 }

@@ -1,6 +1,6 @@
 //! What the index promises is what the engine reuses, token for token.
 
-use rankwise_sim::{EventLayout, Fleet, FleetSpec};
+use rankwise_sim::{EngineWire, EventLayout, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{Proxy, Reply, chat, fast, fleet, text};
@@ -109,6 +109,29 @@ async fn cached_tokens_are_as_expected_with_events_as_arrays() {
     let spec = FleetSpec { workers: 2, ranks: 2, layout: EventLayout::Arrays, ..fast() };
     let share = exact_throughout(spec, 60, 6, 150).await;
     assert!(share > 0.4, "{share}");
+}
+
+#[tokio::test]
+async fn cached_tokens_are_as_expected_of_sglang() {
+    let spec = FleetSpec { engine: EngineWire::Sglang, workers: 2, ranks: 2, ..fast() };
+    let share = exact_throughout(spec, 60, 6, 150).await;
+    assert!(share > 0.4, "{share}");
+}
+
+/// Every token is a page of its own, as it is by default on many of its backends.
+#[tokio::test]
+async fn cached_tokens_are_as_expected_of_sglang_with_pages_of_one_token() {
+    let page = FleetSpec { block_size: 1, blocks_per_rank: 1024 + 1, ..fast() };
+    let spec = FleetSpec { engine: EngineWire::Sglang, workers: 1, ranks: 2, ..page };
+    let share = exact_throughout(spec, 30, 4, 80).await;
+    assert!(share > 0.2, "{share}");
+}
+
+#[tokio::test]
+async fn the_index_is_exact_while_small_caches_of_sglang_evict() {
+    let spec = FleetSpec { engine: EngineWire::Sglang, workers: 2, ranks: 2, blocks_per_rank: 49, ..fast() };
+    let share = exact_throughout(spec, 100, 12, 60).await;
+    assert!((0.05..0.9).contains(&share), "{share}");
 }
 
 /// Caches of 48 blocks: nearly every request evicts.

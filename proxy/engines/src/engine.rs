@@ -1,12 +1,16 @@
-//! The engines by name, and the questions whose answers are a table.
+//! The engines by name, and which adapter answers for each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use rankwise_core::ids::{BlockSize, DpRank};
+use rankwise_core::ids::BlockSize;
+use rankwise_core::target::EngineReport;
 
 use crate::api::{self, Route};
-use crate::vllm;
+use crate::discovery::{self, Answers, Overrides, WorkerDescription};
+use crate::error::Error;
+use crate::{dynamo, generic, pin, sglang, trtllm, vllm};
 
 /// Which engine a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,77 +18,114 @@ use crate::vllm;
 pub enum Engine {
     /// vLLM: ranks, events, replay and load are read from it.
     Vllm,
+    /// SGLang: the same, from its own endpoints.
+    Sglang,
+    /// TensorRT-LLM: behind rankwise's shim as the others are, bare without ranks, events and load.
+    Trtllm,
+    /// A worker behind `dynamo.frontend --router-mode direct`: what it is stands in the config.
+    Dynamo,
     /// Any server of the OpenAI API: no events, and its ranks, if it has any, cannot be named.
     Generic,
 }
 
-/// How a request is pinned to a rank.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RankPin {
-    /// By this header, the only one of its name.
-    Header {
-        /// In lower case.
-        name: &'static str,
-        /// A clean decimal number.
-        value: String,
-    },
-    /// The worker has one rank; nothing is sent.
-    OnlyRank,
-    /// The engine cannot be told.
-    Impossible,
-}
-
 impl Engine {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Vllm, Self::Generic];
+    pub const ALL: [Self; 5] = [Self::Vllm, Self::Sglang, Self::Trtllm, Self::Dynamo, Self::Generic];
 
     /// The name in config.
     pub fn name(self) -> &'static str {
         match self {
             Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Trtllm => "trtllm",
+            Self::Dynamo => "dynamo",
             Self::Generic => "generic",
         }
     }
 
-    /// The engine that gave this answer to `GET /v1/models`.
+    /// The engine that gave this answer to `GET /v1/models`, by who is said to own the models. A Dynamo frontend does not
+    /// tell which worker is meant, so it is generic unless config says more.
     pub fn detect(models: &[u8]) -> Self {
-        if vllm::discovery::is_vllm(models) { Self::Vllm } else { Self::Generic }
-    }
-
-    /// How `rank` of a worker with `ranks` ranks is named to the engine.
-    ///
-    /// A worker with one rank is never sent a header: vLLM's ranks in external mode have global numbers but accept only 0.
-    pub fn pin(self, rank: DpRank, ranks: u32) -> RankPin {
-        match self {
-            Self::Vllm if rank.0 >= ranks => RankPin::Impossible,
-            Self::Vllm if ranks == 1 => RankPin::OnlyRank,
-            Self::Vllm => {
-                let (name, value) = vllm::pin::rank_header(rank);
-                RankPin::Header { name, value }
-            }
-            Self::Generic => RankPin::Impossible,
+        match discovery::owner(models).as_deref() {
+            Some("vllm") => Self::Vllm,
+            Some("sglang") => Self::Sglang,
+            Some("tensorrt_llm") => Self::Trtllm,
+            _ => Self::Generic,
         }
     }
 
-    /// Headers of the client that must not reach the engine, in lower case.
-    pub fn stripped_headers(self) -> &'static [&'static str] {
-        &vllm::pin::CLIENT_RANK_HEADERS
+    /// Paths to ask with GET, besides `/v1/models`, before [`describe`](Self::describe). Any may fail.
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Vllm => &vllm::discovery::PATHS,
+            Self::Sglang => &sglang::discovery::PATHS,
+            Self::Trtllm => &trtllm::discovery::PATHS,
+            Self::Dynamo | Self::Generic => &[],
+        }
+    }
+
+    /// Puts together what the worker at `host` answered. `host` is a name, an IPv4 or an IPv6 address with or without
+    /// brackets, and stands in where the engine names a wildcard.
+    ///
+    /// # Errors
+    /// If an answer that came is not of its shape, or no rank is to be found.
+    pub fn describe(
+        self,
+        host: &str,
+        answers: &Answers<'_>,
+        overrides: &Overrides,
+    ) -> Result<WorkerDescription, Error> {
+        match self {
+            Self::Vllm => vllm::discovery::describe(host, answers, overrides),
+            Self::Sglang => sglang::discovery::describe(host, answers, overrides),
+            Self::Trtllm => trtllm::discovery::describe(host, answers, overrides),
+            Self::Dynamo => dynamo::describe(answers, overrides),
+            Self::Generic => Ok(generic::describe(answers, overrides)),
+        }
     }
 
     /// What becomes of a client's request. `path` is without its query.
     pub fn route(self, method: &str, path: &str) -> Route {
         match self {
-            Self::Vllm | Self::Generic => api::route(method, path),
+            Self::Vllm | Self::Sglang | Self::Trtllm | Self::Dynamo | Self::Generic => {
+                api::route(method, path)
+            }
         }
     }
 
     /// The path that tells whether the worker lives: 200 when it does.
     pub fn health_path(self) -> &'static str {
         match self {
-            Self::Vllm => "/health",
+            Self::Vllm | Self::Trtllm | Self::Dynamo => "/health",
+            // Its /health generates a token.
+            Self::Sglang => "/ready",
             Self::Generic => "/v1/models",
         }
+    }
+
+    /// The path that tells the load of every rank, if one does.
+    pub fn load_path(self) -> Option<&'static str> {
+        match self {
+            Self::Vllm => Some(vllm::load::PATH),
+            Self::Sglang => Some(sglang::load::PATH),
+            Self::Trtllm => Some(trtllm::load::PATH),
+            Self::Dynamo | Self::Generic => None,
+        }
+    }
+
+    /// What the answer of [`load_path`](Self::load_path) says about each global rank.
+    pub fn load_reports(self, body: &[u8]) -> BTreeMap<u32, EngineReport> {
+        match self {
+            Self::Vllm => vllm::load::reports(body),
+            Self::Sglang => sglang::load::reports(body),
+            Self::Trtllm => trtllm::load::reports(body),
+            Self::Dynamo | Self::Generic => BTreeMap::new(),
+        }
+    }
+
+    /// Whether `POST /tokenize` tells the token ids of a prompt or of messages.
+    pub fn tells_token_ids(self) -> bool {
+        matches!(self, Self::Vllm | Self::Sglang)
     }
 
     /// The `cached_tokens` the engine should report for a prompt whose first `overlap_blocks` blocks are on the rank.
@@ -95,8 +136,8 @@ impl Engine {
         prompt_tokens: u32,
     ) -> u32 {
         match self {
-            Self::Vllm | Self::Generic => {
-                vllm::pin::expected_cached_tokens(overlap_blocks, block_size, prompt_tokens)
+            Self::Vllm | Self::Sglang | Self::Trtllm | Self::Dynamo | Self::Generic => {
+                pin::expected_cached_tokens(overlap_blocks, block_size, prompt_tokens)
             }
         }
     }
@@ -118,7 +159,7 @@ impl FromStr for Engine {
 
 /// No engine has this name.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown engine, expected vllm or generic")]
+#[error("unknown engine, expected vllm, sglang, trtllm, dynamo or generic")]
 pub struct UnknownEngine;
 
 #[cfg(test)]

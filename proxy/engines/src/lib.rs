@@ -7,14 +7,22 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod discovery;
+pub mod dynamo;
 mod engine;
 mod error;
+pub mod events;
+pub mod feed;
+mod generic;
+pub mod pin;
 pub mod prometheus;
 pub mod reply;
+pub mod sglang;
+pub mod trtllm;
 pub mod vllm;
 
 #[cfg(test)]
 mod testing;
 
-pub use engine::{Engine, RankPin};
+pub use engine::Engine;
 pub use error::Error;

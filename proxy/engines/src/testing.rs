@@ -7,8 +7,8 @@ use rankwise_core::event::{CacheEvent, Parent};
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
 
-use crate::vllm::events::Translation;
-use crate::vllm::feed::FeedAction;
+use crate::events::Translation;
+use crate::feed::FeedAction;
 
 pub(crate) fn recording(name: &str) -> Vec<u8> {
     let path = format!("{}/../../tests/data/vllm-0.32/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -2,9 +2,4 @@
 
 pub mod cold;
 pub mod discovery;
-pub mod events;
-pub mod feed;
 pub mod load;
-pub mod pin;
-
-pub use crate::reply;

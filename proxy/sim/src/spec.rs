@@ -3,6 +3,35 @@ use std::path::PathBuf;
 use crate::error::SimError;
 use crate::model::time::Timing;
 
+/// Whose wire the workers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineWire {
+    /// vLLM 0.32's.
+    #[default]
+    Vllm,
+    /// SGLang 0.5.23's.
+    Sglang,
+    /// That of TensorRT-LLM behind rankwise's shim.
+    Trtllm,
+    /// That of a server which knows the OpenAI API and nothing else: no events, no load, no way to name a rank.
+    Generic,
+}
+
+impl EngineWire {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Vllm, Self::Sglang, Self::Trtllm, Self::Generic];
+
+    /// The engine's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::Trtllm => "trtllm",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// How KV events are laid out in msgpack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventLayout {
@@ -16,10 +45,12 @@ pub enum EventLayout {
 /// A fleet to simulate.
 ///
 /// # Defaults
-/// 2 workers of 4 lockstep ranks, 2,049 blocks of 16 tokens per rank, 64 running requests and 2,048 batched tokens per
+/// vLLM's wire, 2 workers of 4 lockstep ranks, 2,049 blocks of 16 tokens per rank, 64 running requests and 2,048 batched tokens per
 /// rank, model `sim`, speed 1, seed 0, a free port for everything.
 #[derive(Clone, Debug)]
 pub struct FleetSpec {
+    /// Whose wire they speak.
+    pub engine: EngineWire,
     /// Workers: HTTP endpoints.
     pub workers: usize,
     /// dp ranks per worker.
@@ -55,7 +86,7 @@ pub struct FleetSpec {
     pub default_output_tokens: u32,
     /// Whether KV events are published.
     pub publish_events: bool,
-    /// How they are laid out.
+    /// How vLLM lays them out.
     pub layout: EventLayout,
     /// Their topic.
     pub topic: String,
@@ -82,6 +113,7 @@ pub struct FleetSpec {
 impl Default for FleetSpec {
     fn default() -> Self {
         Self {
+            engine: EngineWire::default(),
             workers: 2,
             ranks: 4,
             blocks_per_rank: 2049,
@@ -143,6 +175,11 @@ impl FleetSpec {
     /// Tokens of prompt and answer together.
     pub fn model_len(&self) -> u32 {
         self.max_model_len.unwrap_or(u32::MAX).min(self.tokens_per_rank())
+    }
+
+    /// Whether events go out.
+    pub(crate) fn publishes(&self) -> bool {
+        self.publish_events && self.engine != EngineWire::Generic
     }
 
     pub(crate) fn ports_per_worker(&self) -> usize {

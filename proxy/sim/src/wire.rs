@@ -14,10 +14,13 @@ mod generate;
 mod http;
 mod io;
 mod metrics;
+mod pages;
 mod rank_header;
 mod refusal;
+mod sglang;
 mod sockets;
 mod text;
+mod trtllm;
 mod worker;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 pub(super) mod fault;
 
 use clap::Args;
-use rankwise_sim::FleetSpec;
+use rankwise_sim::{EngineWire, FleetSpec};
 
 use crate::config::Lockstep;
 use crate::simulate::FaultAt;
@@ -11,9 +11,10 @@ use crate::simulate::FaultAt;
 /// Run a simulated fleet of engines alone, on loopback, until a signal
 #[derive(Debug, Args)]
 pub(super) struct SimOptions {
-    /// Engine whose wire is spoken: vllm
-    #[arg(long, value_name = "NAME", default_value = "vllm", value_parser = ["vllm"])]
-    engine: String,
+    /// Engine whose wire is spoken: vllm, sglang, trtllm (behind the shim) or generic (OpenAI's
+    /// API alone)
+    #[arg(long, value_name = "NAME", default_value = "vllm", value_parser = engine)]
+    engine: EngineWire,
     /// Workers: HTTP endpoints
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -60,6 +61,7 @@ pub(super) struct SimOptions {
 impl SimOptions {
     pub(super) fn spec(&self) -> FleetSpec {
         FleetSpec {
+            engine: self.engine,
             workers: self.workers.into(),
             ranks: self.ranks.into(),
             blocks_per_rank: self.blocks,
@@ -74,6 +76,11 @@ impl SimOptions {
             ..FleetSpec::default()
         }
     }
+}
+
+fn engine(text: &str) -> Result<EngineWire, String> {
+    let found = EngineWire::ALL.into_iter().find(|engine| engine.name() == text);
+    found.ok_or_else(|| "expected vllm, sglang, trtllm or generic".to_owned())
 }
 
 fn lockstep(text: &str) -> Result<Lockstep, String> {

@@ -50,8 +50,10 @@ fn a_wrong_worker_flag_says_what_was_expected() {
         ("http://a:1,", "invalid ``: expected KEY=VALUE"),
         ("http://a:1,ranks=0", "invalid ranks `0`: expected a number from 1"),
         ("http://a:1,ranks=x", "invalid ranks `x`: expected a number from 1"),
-        ("http://a:1,engine=sgl", "unknown engine `sgl`: expected auto, vllm or generic"),
-        ("http://a:1,engine=dynamo", "engine `dynamo` is not supported yet: expected auto, vllm or generic"),
+        (
+            "http://a:1,engine=sgl",
+            "unknown engine `sgl`: expected auto, vllm, sglang, trtllm, dynamo or generic",
+        ),
         ("http://a:1,rank=1", "unknown key `rank`: expected engine, ranks or name"),
         ("http://a:1,name=x,name=y", "`name` is given twice"),
     ] {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident, $what:literal, {
         $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)?
-    } reserved [$($reserved:literal),*]) => {
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum $type {
@@ -39,13 +39,9 @@ macro_rules! named {
         impl FromStr for $type {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                const RESERVED: &[&str] = &[$($reserved),*];
                 let expected = || one_of(Self::ALL.iter().map(|choice| choice.name()));
                 match text {
                     $($name => Ok(Self::$variant),)+
-                    reserved if RESERVED.contains(&reserved) => {
-                        Err(format!("{} `{text}` is not supported yet: expected {}", $what, expected()))
-                    }
                     _ => Err(format!("unknown {} `{text}`: expected {}", $what, expected())),
                 }
             }
@@ -96,7 +92,7 @@ named! {
         /// Least work left after what the target has cached, lockstep groups considered.
         #[default]
         Kv = "kv",
-    } reserved []
+    }
 }
 
 named! {
@@ -107,7 +103,7 @@ named! {
         LeastLoaded = "least-loaded",
         /// One target after the other.
         RoundRobin = "round-robin",
-    } reserved []
+    }
 }
 
 named! {
@@ -118,9 +114,15 @@ named! {
         Auto = "auto",
         /// vLLM: ranks, events and load are discovered, ranks are pinned by header.
         Vllm = "vllm",
+        /// SGLang: the same; ranks are pinned by header and body field.
+        Sglang = "sglang",
+        /// TensorRT-LLM: the same behind rankwise's shim; bare it chooses its rank itself.
+        Trtllm = "trtllm",
+        /// A worker behind `dynamo.frontend --router-mode direct`: config says what it is.
+        Dynamo = "dynamo",
         /// Any OpenAI-compatible server: one target, nothing discovered, never pinned.
         Generic = "generic",
-    } reserved ["sglang", "trtllm", "dynamo"]
+    }
 }
 
 named! {
@@ -133,7 +135,7 @@ named! {
         Worker = "worker",
         /// Each rank for itself: a dense model.
         Rank = "rank",
-    } reserved []
+    }
 }
 
 named! {
@@ -144,7 +146,7 @@ named! {
         Off = "off",
         /// A JSON object per request on stderr.
         Stderr = "stderr",
-    } reserved []
+    }
 }
 
 /// `a, b or c`.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rankwise_core::ids::{BlockSize, DpRank};
+use rankwise_core::ids::BlockSize;
 use rankwise_engines::Engine;
-use rankwise_engines::vllm::discovery::{self, Answers, Blindness, Overrides, RankDescription};
+use rankwise_engines::discovery::{Answers, Blindness, EventEndpoints, Overrides, RankDescription};
+use rankwise_engines::pin::Pinning;
 
-use crate::config::{EngineKind, Events, Lockstep, Worker};
+use crate::config::{EngineKind, EventSource, Events, Lockstep, Worker};
 use crate::upstream::{FetchError, Origin};
 
 /// What a worker is.
@@ -17,6 +18,8 @@ pub struct Description {
     pub engine: Engine,
     /// At least one.
     pub ranks: Vec<RankDescription>,
+    /// How it is told a rank.
+    pub pinning: Pinning,
     /// Tokens per block; unknown: its cache cannot be indexed.
     pub block_size: Option<BlockSize>,
     /// Models it serves, adapters included.
@@ -88,43 +91,30 @@ pub async fn describe(
     let engine = match worker.engine {
         EngineKind::Auto => Engine::detect(&models),
         EngineKind::Vllm => Engine::Vllm,
+        EngineKind::Sglang => Engine::Sglang,
+        EngineKind::Trtllm => Engine::Trtllm,
+        EngineKind::Dynamo => Engine::Dynamo,
         EngineKind::Generic => Engine::Generic,
     };
-    match engine {
-        Engine::Generic => Ok(generic(worker, &models)),
-        _ => vllm(worker, origin, limits, &models).await,
+    let mut bodies = vec![(MODELS, models)];
+    for path in engine.paths() {
+        // Each may be missing in some version: what that means is the adapter's to say.
+        if let Ok(body) = ask(origin, path, limits).await {
+            bodies.push((path, body));
+        }
     }
-}
-
-async fn vllm(
-    worker: &Worker,
-    origin: &Origin,
-    limits: ProbeLimits,
-    models: &Bytes,
-) -> Result<Description, DescribeError> {
-    // Each of these may be missing in some version; what is missing is told by the findings.
-    let metrics = ask(origin, "/metrics", limits).await.ok();
-    let event_sources = match &worker.events {
-        Events::Discover => ask(origin, "/kv_event_sources", limits).await.ok(),
-        Events::Off | Events::At(_) => None,
-    };
-    let version = ask(origin, "/version", limits).await.ok();
-    let answers = Answers {
-        models: Some(models),
-        metrics: metrics.as_deref(),
-        event_sources: event_sources.as_deref(),
-        version: version.as_deref(),
-    };
+    let answers: Answers<'_> = bodies.iter().map(|(path, body)| (*path, body.as_ref())).collect();
     let overrides = Overrides {
         ranks: worker.ranks.map(Into::into),
         block_size: worker.block_size.map(|size| BlockSize(size.get())),
         capacity_blocks: worker.blocks.map(Into::into),
         independent_ranks: worker.lockstep == Lockstep::Rank,
     };
-    let found = discovery::describe(worker.url.host(), &answers, &overrides)?;
+    let found = engine.describe(worker.url.host(), &answers, &overrides)?;
     let mut description = Description {
-        engine: Engine::Vllm,
+        engine,
         ranks: found.ranks,
+        pinning: found.pinning,
         block_size: found.block_size,
         adapters: found
             .models
@@ -137,49 +127,24 @@ async fn vllm(
         version: found.version,
         findings: found.findings,
     };
-    if let Events::At(sources) = &worker.events {
-        set_events(&mut description, sources);
+    match &worker.events {
+        Events::Discover => {}
+        Events::Off => set_events(&mut description, &[]),
+        Events::At(sources) => set_events(&mut description, sources),
     }
     Ok(description)
 }
 
-fn set_events(description: &mut Description, sources: &[crate::config::EventSource]) {
-    description.findings.retain(|finding| *finding != Blindness::EventsOff);
-    for (rank, source) in description.ranks.iter_mut().zip(sources) {
-        rank.events = Some(discovery::EventEndpoints {
+/// Config says where the ranks publish, if anywhere: what the engine says of it is not asked for.
+fn set_events(description: &mut Description, sources: &[EventSource]) {
+    description.findings.retain(|finding| !finding.is_about_events());
+    let mut sources = sources.iter();
+    for rank in &mut description.ranks {
+        rank.events = sources.next().map(|source| EventEndpoints {
             live: source.endpoint.to_string(),
             replay: source.replay.as_ref().map(ToString::to_string),
             topic: source.topic.clone(),
         });
-    }
-}
-
-/// Any server of the API: one row, whose rank cannot be named.
-fn generic(worker: &Worker, models: &Bytes) -> Description {
-    #[derive(serde::Deserialize)]
-    struct Card {
-        id: String,
-    }
-    #[derive(serde::Deserialize)]
-    struct List {
-        data: Vec<Card>,
-    }
-    let list = serde_json::from_slice::<List>(models).map(|list| list.data).unwrap_or_default();
-    Description {
-        engine: Engine::Generic,
-        ranks: vec![RankDescription {
-            header_rank: DpRank(0),
-            global_rank: 0,
-            group: 0,
-            capacity_blocks: worker.blocks.map_or(0, Into::into),
-            events: None,
-        }],
-        block_size: worker.block_size.map(|size| BlockSize(size.get())),
-        models: list.into_iter().map(|card| card.id).collect(),
-        adapters: Vec::new(),
-        tokenizer_source: None,
-        version: None,
-        findings: Vec::new(),
     }
 }
 

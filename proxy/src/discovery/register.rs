@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::{BlockSize, GroupId, Millis, WorkerId};
 use rankwise_core::target::{Availability, Condition, TargetSpec};
-use rankwise_engines::vllm::discovery::EventEndpoints;
-use rankwise_engines::vllm::events::Translation;
-use rankwise_engines::vllm::feed::{Feed, FeedConfig, FeedCounters};
-use rankwise_engines::{Engine, RankPin};
+use rankwise_engines::Engine;
+use rankwise_engines::discovery::EventEndpoints;
+use rankwise_engines::events::Translation;
+use rankwise_engines::feed::{Feed, FeedConfig, FeedCounters};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ impl Registration {
         let mut feeds = JoinSet::new();
         let mut ranks = Vec::with_capacity(description.ranks.len());
         for rank in &description.ranks {
-            let pin = description.engine.pin(rank.header_rank, count);
+            let pin = description.pinning.pin(rank.header_rank, count);
             let key = format!("{}/{}", config.name, rank.header_rank);
             let target = pool.state.add_target(TargetSpec {
                 worker: id,
@@ -83,11 +83,11 @@ impl Registration {
                 key: xxhash_rust::xxh3::xxh3_64(key.as_bytes()) as u32,
                 block_size,
                 capacity_blocks: rank.capacity_blocks,
-                pinnable: pin != RankPin::Impossible,
+                pinnable: pin.is_some(),
             });
             target.health.set_weight_permille(config.weight_permille.get());
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
-            if pin == RankPin::Impossible {
+            if pin.is_none() {
                 target.health.set_condition(Condition::NOT_PINNABLE);
             }
             let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
@@ -115,7 +115,8 @@ impl Registration {
                 };
                 feeds.spawn(feeds::run(feed, stop.clone()));
             }
-            ranks.push(Rank { target, pin: pin_value(&pin), metrics, cold });
+            let pin = pin.unwrap_or_else(|| description.pinning.left_open());
+            ranks.push(Rank { target, pin: pin.into(), metrics, cold });
         }
         let worker = Arc::new(Worker {
             id,
@@ -124,6 +125,7 @@ impl Registration {
             authority: header_value(&config.url.authority()),
             headers: config.headers.iter().cloned().collect::<HeaderMap>(),
             engine: description.engine,
+            left_open: description.pinning.left_open().into(),
             ranks,
             models: description.models.clone(),
             adapters: description.adapters.clone(),
@@ -156,7 +158,7 @@ impl Registration {
 
     /// Takes the engine's report of each rank.
     pub(super) fn take_load(&self, page: &[u8], now: Millis) {
-        let reports = rankwise_engines::vllm::load::reports(page);
+        let reports = self.description.engine.load_reports(page);
         for (rank, description) in self.worker.ranks.iter().zip(&self.description.ranks) {
             if let Some(report) = reports.get(&description.global_rank) {
                 rank.target.engine.set(*report, now);
@@ -216,13 +218,6 @@ fn feed_config(global_rank: u32, sockets: &EventEndpoints, limits: &config::Even
     settings.buffered_messages_max = limits.batches_max.get();
     settings.limits.payload_bytes_max = limits.message_bytes_max;
     settings
-}
-
-fn pin_value(pin: &RankPin) -> Option<HeaderValue> {
-    match pin {
-        RankPin::Header { value, .. } => HeaderValue::from_str(value).ok(),
-        _ => None,
-    }
 }
 
 fn header_value(text: &str) -> HeaderValue {

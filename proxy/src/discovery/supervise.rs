@@ -172,9 +172,9 @@ impl Supervision {
                 () = alarm.notified() => self.check(origin, engine.health_path()).await,
                 () = sleep_until(next_load) => {
                     next_load = Instant::now() + self.load_interval;
-                    match engine {
-                        rankwise_engines::Engine::Vllm => self.load(origin, present).await,
-                        _ => Ok(()),
+                    match engine.load_path() {
+                        Some(path) => self.load(origin, path, present).await,
+                        None => Ok(()),
                     }
                 }
             };
@@ -199,8 +199,7 @@ impl Supervision {
         }
     }
 
-    async fn load(&self, origin: &Origin, present: &Registration) -> Result<(), (bool, String)> {
-        let path = rankwise_engines::vllm::load::PATH;
+    async fn load(&self, origin: &Origin, path: &str, present: &Registration) -> Result<(), (bool, String)> {
         match origin.get(path, self.probe.bytes_max, self.probe.timeout).await {
             Ok(answer) if answer.status.is_success() => {
                 present.take_load(&answer.body, clock::now());

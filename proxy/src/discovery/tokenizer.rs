@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rankwise_engines::Engine;
 use rankwise_prompt::{Api, PromptEncoder};
 use serde::Deserialize;
 
@@ -25,7 +24,7 @@ pub(super) async fn choose(
     if pool.prompts.is_configured() || !matches!(*pool.prompts.mode(), PromptMode::None { .. }) {
         return;
     }
-    if description.engine != Engine::Vllm {
+    if !description.engine.tells_token_ids() {
         let reason = "the engine has no endpoint that tells token ids";
         tracing::warn!(pool = pool.name, reason, "prompts are not read: set tokenizer");
         return pool.prompts.set(PromptMode::None { reason, undecided: false });

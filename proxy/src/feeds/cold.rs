@@ -2,8 +2,8 @@
 
 use parking_lot::Mutex;
 use rankwise_core::ids::Millis;
+use rankwise_engines::feed::Completeness;
 use rankwise_engines::vllm::cold::ColdRoots;
-use rankwise_engines::vllm::feed::Completeness;
 
 /// Without an unknown parent for so long after the first report, the roots count as healed.
 const QUIET_MS: u64 = 60_000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rankwise_core::target::Target;
-use rankwise_engines::vllm::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
+use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};

@@ -5,7 +5,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, StatusCode, request};
-use rankwise_engines::vllm::pin::is_client_rank_header;
+use rankwise_engines::pin::is_client_rank_header;
 use rankwise_prompt::Api;
 
 use crate::error::{ProxyError, Stage};

@@ -4,22 +4,28 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Request, Uri, request};
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
-use rankwise_engines::vllm::pin::CLIENT_RANK_HEADERS;
 use rankwise_prompt::{has_field, splice};
+use smallvec::SmallVec;
 
 use super::head;
 use super::place::Placed;
 use crate::clock;
+use crate::error::{ProxyError, Stage};
 use crate::upstream::UpstreamBody;
+use crate::workers::Pin;
 
 /// The request for the engine that was chosen.
+///
+/// # Errors
+/// When the rank is named in the body and the body is no JSON object.
 pub(super) fn request(
     placed: &Placed,
     client: &request::Parts,
     body: Bytes,
     id: &HeaderValue,
-) -> Request<UpstreamBody> {
-    let mut request = Request::new(own_fields(placed, body));
+) -> Result<Request<UpstreamBody>, ProxyError> {
+    let pin = placed.rank().map_or(&placed.worker.left_open, |rank| &rank.pin);
+    let mut request = Request::new(own_fields(placed, pin, body)?);
     *request.method_mut() = client.method.clone();
     // Only the path: a query is no part of these APIs, and some engines read settings from it.
     *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
@@ -31,25 +37,36 @@ pub(super) fn request(
     }
     headers.insert(HOST, placed.worker.authority.clone());
     headers.insert(head::REQUEST_ID, id.clone());
-    if let Some(pin) = placed.rank().and_then(|rank| rank.pin.clone()) {
-        headers.insert(CLIENT_RANK_HEADERS[0], pin);
+    if let Some((name, value)) = &pin.header {
+        headers.insert(name, value.clone());
     }
-    request
+    Ok(request)
 }
 
 /// The client's bytes, and at their end what this proxy has to say to the rank.
-fn own_fields(placed: &Placed, body: Bytes) -> UpstreamBody {
-    let Some(rank) = placed.rank() else { return body.into() };
-    let now = clock::now();
-    let Some(cold) = rank.cold.as_ref().filter(|cold| cold.wants_report(now)) else { return body.into() };
-    // Of two fields of one name engines take the last: the client's own would be lost.
-    if has_field(&body, REPORT_FIELD) != Ok(false) {
-        return body.into();
+fn own_fields(placed: &Placed, pin: &Pin, body: Bytes) -> Result<UpstreamBody, ProxyError> {
+    let mut fields: SmallVec<[(&str, &str); 2]> =
+        pin.fields.iter().map(|(name, json)| (*name, json.as_str())).collect();
+    fields.extend(report_wish(placed, &body));
+    if fields.is_empty() {
+        return Ok(body.into());
     }
-    let Ok(spliced) = splice::append(&body, REPORT_FIELD, REPORT_VALUE) else { return body.into() };
+    let spliced = splice::append_all(&body, &fields)
+        .map_err(|error| ProxyError::new(Stage::Body, error.to_string()))?;
+    Ok(UpstreamBody::spliced(spliced.head, spliced.tail))
+}
+
+/// The field that has a rank with cold roots report what it holds.
+fn report_wish(placed: &Placed, body: &Bytes) -> Option<(&'static str, &'static str)> {
+    let (rank, now) = (placed.rank()?, clock::now());
+    let cold = rank.cold.as_ref().filter(|cold| cold.wants_report(now))?;
+    // Of two fields of one name engines take the last: the client's own would be lost.
+    if has_field(body, REPORT_FIELD) != Ok(false) {
+        return None;
+    }
     cold.report_asked(now);
     rank.metrics.cold_reports.inc();
-    UpstreamBody::spliced(spliced.head, spliced.tail)
+    Some((REPORT_FIELD, REPORT_VALUE))
 }
 
 /// Whether the answer is an event stream.

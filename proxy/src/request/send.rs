@@ -41,7 +41,7 @@ impl Proxy {
                 Err(Unplaced::NothingToPick) => break,
             };
             let worker = Arc::clone(&placed.worker);
-            let outgoing = outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id);
+            let outgoing = outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id)?;
             let sent = self.upstream.send(&worker, outgoing, pool.limits.upstream()).await;
             let is_declined = |status| attempt < retries && pool.limits.is_retried(status);
             story.attempted(result_of(&sent, is_declined));

@@ -1,27 +1,30 @@
 use super::*;
 
 #[test]
-fn vllm_is_known_by_its_model_cards() {
-    assert_eq!(Engine::detect(br#"{"data":[{"id":"a","owned_by":"vllm"}]}"#), Engine::Vllm);
-    assert_eq!(Engine::detect(br#"{"data":[{"id":"a","owned_by":"someone"}]}"#), Engine::Generic);
+fn engines_are_known_by_their_model_cards() {
+    let owned = |owner: &str| format!("{{\"data\":[{{\"id\":\"a\",\"owned_by\":\"{owner}\"}}]}}");
+    assert_eq!(Engine::detect(owned("vllm").as_bytes()), Engine::Vllm);
+    assert_eq!(Engine::detect(owned("sglang").as_bytes()), Engine::Sglang);
+    assert_eq!(Engine::detect(owned("tensorrt_llm").as_bytes()), Engine::Trtllm);
+    assert_eq!(Engine::detect(owned("nvidia").as_bytes()), Engine::Generic);
+    assert_eq!(Engine::detect(owned("someone").as_bytes()), Engine::Generic);
     assert_eq!(Engine::detect(b"<html>"), Engine::Generic);
-}
-
-#[test]
-fn a_rank_is_named_only_where_it_exists_and_matters() {
-    assert_eq!(
-        Engine::Vllm.pin(DpRank(1), 2),
-        RankPin::Header { name: "x-data-parallel-rank", value: "1".into() }
-    );
-    assert_eq!(Engine::Vllm.pin(DpRank(2), 2), RankPin::Impossible);
-    assert_eq!(Engine::Vllm.pin(DpRank(0), 1), RankPin::OnlyRank);
-    assert_eq!(Engine::Generic.pin(DpRank(0), 1), RankPin::Impossible);
 }
 
 #[test]
 fn names_parse_back() {
     for engine in Engine::ALL {
         assert_eq!(engine.to_string().parse::<Engine>().unwrap(), engine);
+        assert!(UnknownEngine.to_string().contains(engine.name()));
     }
     assert!("vLLM".parse::<Engine>().is_err());
+}
+
+#[test]
+fn load_is_told_where_there_is_a_path() {
+    for engine in Engine::ALL {
+        assert!(engine.load_reports(b"").is_empty());
+        assert!(engine.health_path().starts_with('/'));
+        assert!(engine.load_path().is_none_or(|path| path.starts_with('/')));
+    }
 }

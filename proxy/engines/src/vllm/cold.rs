@@ -9,7 +9,7 @@
 
 use rankwise_core::ids::Millis;
 
-use super::feed::Completeness;
+use crate::feed::Completeness;
 
 /// The field that is spliced into a request body as its last one. Not into a body that has one of its own: the last
 /// duplicate wins, so the client's would be lost.

@@ -1,98 +1,25 @@
 //! What a vLLM worker is: its ranks, their event sockets, capacity, models; and which of its settings leave kv blind.
 
 mod answers;
-mod blindness;
-mod endpoint;
 
 use std::collections::BTreeMap;
 
 use rankwise_core::ids::{BlockSize, DpRank};
 
-pub use answers::{ModelCard, is_vllm};
-pub use blindness::Blindness;
-
+use crate::discovery::{
+    self, Answers, Blindness, EventEndpoints, Overrides, RankDescription, WorkerDescription,
+};
 use crate::error::Error;
+use crate::pin::Pinning;
 use answers::{CacheConfig, EventSource};
 
-/// Paths to ask with GET, each once, in this order. Any may fail; [`Answers`] takes what came.
-pub const PATHS: [&str; 4] = ["/v1/models", "/metrics", "/kv_event_sources", "/version"];
+/// Paths to ask with GET besides the models. Any may fail: the findings say what is missing.
+pub const PATHS: [&str; 3] = ["/metrics", "/kv_event_sources", "/version"];
 
-/// Bytes of an answer worth reading.
-pub const ANSWER_BYTES_MAX: usize = super::load::PAGE_BYTES_MAX;
-
-/// The bodies of the 200 answers to [`PATHS`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Answers<'a> {
-    /// `GET /v1/models`.
-    pub models: Option<&'a [u8]>,
-    /// `GET /metrics`.
-    pub metrics: Option<&'a [u8]>,
-    /// `GET /kv_event_sources`.
-    pub event_sources: Option<&'a [u8]>,
-    /// `GET /version`.
-    pub version: Option<&'a [u8]>,
-}
-
-/// What config sets by hand; each wins over what is discovered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Number of ranks, counted from the first.
-    pub ranks: Option<u32>,
-    /// Tokens per block.
-    pub block_size: Option<BlockSize>,
-    /// Usable blocks per rank.
-    pub capacity_blocks: Option<u32>,
-    /// Whether every rank steps alone, as those of a dense model do. Not to be seen over HTTP; by default all ranks of a
-    /// worker form one lockstep group.
-    pub independent_ranks: bool,
-}
-
-/// A worker as discovered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerDescription {
-    /// At least one, by global rank.
-    pub ranks: Vec<RankDescription>,
-    /// Tokens per block. `None`: unknown, and the worker's events cannot be indexed.
-    pub block_size: Option<BlockSize>,
-    /// Whether prefix caching is on, if told.
-    pub prefix_caching: Option<bool>,
-    /// Longest prompt and output, tokens.
-    pub max_model_len: Option<u32>,
-    /// The model and its LoRA adapters.
-    pub models: Vec<ModelCard>,
-    /// Where the engine loaded the model from: a folder if it starts with `/`, else a hub name.
-    pub tokenizer_source: Option<String>,
-    /// The engine's version.
-    pub version: Option<String>,
-    /// What leaves kv blind here.
-    pub findings: Vec<Blindness>,
-}
-
-/// One rank as discovered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RankDescription {
-    /// What the pinning header takes, and the rank within the worker.
-    pub header_rank: DpRank,
-    /// What events, ports and metrics call it.
-    pub global_rank: u32,
-    /// Its lockstep group among the worker's ranks, from 0.
-    pub group: u32,
-    /// Usable KV blocks; 0 unknown.
-    pub capacity_blocks: u32,
-    /// Its event sockets, if it has any.
-    pub events: Option<EventEndpoints>,
-}
-
-/// Where a rank publishes its events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventEndpoints {
-    /// To connect a SUB socket to.
-    pub live: String,
-    /// To connect DEALER sockets to.
-    pub replay: Option<String>,
-    /// To subscribe to.
-    pub topic: String,
-}
+/// How to start it so that events are published.
+const EVENTS: &str = "start vllm with --kv-events-config \
+    '{\"enable_kv_cache_events\":true,\"endpoint\":\"tcp://*:5557\",\"replay_endpoint\":\"tcp://*:5657\"}'";
+const CACHING: &str = "start vllm with --enable-prefix-caching";
 
 /// Puts together what the worker at `host` answered. `host` is a name, an IPv4 or an IPv6 address with or without brackets,
 /// and stands in where the engine names a wildcard.
@@ -105,12 +32,13 @@ pub fn describe(
     overrides: &Overrides,
 ) -> Result<WorkerDescription, Error> {
     let mut findings = Vec::new();
-    let caches = answers.metrics.map(answers::cache_configs).unwrap_or_default();
+    let caches = answers.get("/metrics").map(answers::cache_configs).unwrap_or_default();
     if caches.is_empty() {
         findings.push(Blindness::MetricsMissing);
     }
-    let sources = answers.event_sources.map(answers::event_sources).transpose()?.unwrap_or_default();
-    let models = answers.models.map(answers::models).transpose()?.unwrap_or_default();
+    let sources =
+        answers.get("/kv_event_sources").map(answers::event_sources).transpose()?.unwrap_or_default();
+    let models = answers.get("/v1/models").map(discovery::models).transpose()?.unwrap_or_default();
     let numbers = rank_numbers(&caches, &sources, overrides)?;
     let block_size =
         overrides.block_size.or_else(|| caches.values().find_map(|cache| cache.block_size).map(BlockSize));
@@ -119,12 +47,12 @@ pub fn describe(
     }
     let prefix_caching = caches.values().find_map(|cache| cache.prefix_caching);
     if prefix_caching == Some(false) {
-        findings.push(Blindness::PrefixCachingOff);
+        findings.push(Blindness::PrefixCachingOff { start: CACHING });
     }
-    if sources.values().all(|source| !source.enabled()) {
-        findings.push(Blindness::EventsOff);
+    let events_on = sources.values().any(EventSource::enabled);
+    if !events_on {
+        findings.push(Blindness::EventsOff { start: EVENTS });
     }
-    let events_on = !findings.contains(&Blindness::EventsOff);
     let mut ranks = Vec::with_capacity(numbers.len());
     for (local, global_rank) in (0..).zip(&numbers) {
         let events = sources.get(global_rank).filter(|source| source.enabled());
@@ -144,12 +72,13 @@ pub fn describe(
     let base = models.iter().find(|card| card.parent.is_none());
     Ok(WorkerDescription {
         ranks,
+        pinning: Pinning::Header,
         block_size,
         prefix_caching,
         max_model_len: base.and_then(|card| card.max_model_len),
         tokenizer_source: base.and_then(|card| card.root.clone()),
         models,
-        version: answers.version.and_then(answers::version),
+        version: answers.get("/version").and_then(discovery::version),
         findings,
     })
 }
@@ -167,10 +96,7 @@ fn rank_numbers(
     if numbers.is_empty() {
         numbers = sources.keys().copied().collect();
     }
-    if let Some(ranks) = overrides.ranks {
-        if ranks == 0 || ranks as usize > super::load::RANKS_MAX {
-            return Err(Error::Answer { path: "ranks", what: "not between 1 and 4096" });
-        }
+    if let Some(ranks) = overrides.ranks()? {
         let start = numbers.first().copied().unwrap_or(0);
         numbers = (0..ranks).map(|rank| start.saturating_add(rank)).collect();
     }
@@ -186,11 +112,11 @@ fn event_endpoints(
     source: &EventSource,
     findings: &mut Vec<Blindness>,
 ) -> Option<EventEndpoints> {
-    let Some(live) = endpoint::reachable(&source.endpoint, host) else {
+    let Some(live) = discovery::reachable(&source.endpoint, host) else {
         findings.push(Blindness::EndpointUnusable { global_rank, endpoint: source.endpoint.clone() });
         return None;
     };
-    let replay = source.replay_endpoint.as_deref().and_then(|replay| endpoint::reachable(replay, host));
+    let replay = source.replay_endpoint.as_deref().and_then(|replay| discovery::reachable(replay, host));
     if replay.is_none() {
         findings.push(match &source.replay_endpoint {
             Some(endpoint) => Blindness::EndpointUnusable { global_rank, endpoint: endpoint.clone() },

@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use rankwise_core::policy::UNKNOWN;
 use rankwise_core::target::EngineReport;
 
+use crate::discovery::RANKS_MAX;
 use crate::prometheus::{self, Sample};
 
 /// The path to ask.
 pub const PATH: &str = "/metrics";
-/// Bytes of a page worth reading; 0.32 sends 45 kB per rank.
-pub const PAGE_BYTES_MAX: usize = 16 << 20;
-
-/// Most ranks that one page may name.
-pub(super) const RANKS_MAX: usize = 4096;
 
 const RUNNING: &str = "vllm:num_requests_running";
 const WAITING: &str = "vllm:num_requests_waiting";

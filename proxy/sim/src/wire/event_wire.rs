@@ -99,39 +99,43 @@ fn event_array(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
 }
 
 /// Writing into memory cannot fail, so results are dropped here and nowhere else.
-struct Writer(Vec<u8>);
+pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    fn array(&mut self, length: usize) {
+    pub(super) fn array(&mut self, length: usize) {
         let _ = mp::write_array_len(&mut self.0, length as u32);
     }
 
-    fn map(&mut self, length: u32) {
+    pub(super) fn map(&mut self, length: u32) {
         let _ = mp::write_map_len(&mut self.0, length);
     }
 
-    fn entry(&mut self, key: &str) -> &mut Self {
+    pub(super) fn entry(&mut self, key: &str) -> &mut Self {
         self.text(key);
         self
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         let _ = mp::write_str(&mut self.0, text);
     }
 
-    fn number(&mut self, number: u64) {
+    pub(super) fn signed(&mut self, number: i64) {
+        let _ = mp::write_sint(&mut self.0, number);
+    }
+
+    pub(super) fn number(&mut self, number: u64) {
         let _ = mp::write_uint(&mut self.0, number);
     }
 
-    fn float(&mut self, number: f64) {
+    pub(super) fn float(&mut self, number: f64) {
         let _ = mp::write_f64(&mut self.0, number);
     }
 
-    fn nil(&mut self) {
+    pub(super) fn nil(&mut self) {
         let _ = mp::write_nil(&mut self.0);
     }
 
-    fn numbers(&mut self, numbers: &[u32]) {
+    pub(super) fn numbers(&mut self, numbers: &[u32]) {
         self.array(numbers.len());
         for &number in numbers {
             self.number(u64::from(number));

@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 use super::event_wire::{BatchStyle, encode};
 use super::faults::Faults;
+use super::pages::{self, Pages};
+use crate::EngineWire;
 use crate::model::pool::CacheChange;
 
 /// Batches between the model and the socket; more are dropped, which subscribers see as a gap, like ZMQ's high-water mark.
@@ -22,6 +24,7 @@ pub(crate) struct RankFeed {
     /// The rank within its worker.
     rank: u32,
     style: BatchStyle,
+    engine: EngineWire,
     buffer_steps: usize,
     enabled: bool,
     faults: Arc<Faults>,
@@ -34,6 +37,8 @@ struct State {
     ring: VecDeque<Batch>,
     queue: Option<mpsc::Sender<Batch>>,
     to_drop: u32,
+    /// What others than vLLM hold once where the model holds copies.
+    pages: Pages,
 }
 
 impl RankFeed {
@@ -41,8 +46,9 @@ impl RankFeed {
         Self {
             rank,
             style,
+            engine: spec.engine,
             buffer_steps: spec.buffer_steps,
-            enabled: spec.publish_events,
+            enabled: spec.publishes(),
             faults,
             state: Mutex::default(),
         }
@@ -90,8 +96,19 @@ impl RankFeed {
         if !self.enabled || faults.silent_rank == Some(self.rank) {
             return;
         }
-        let payload = encode(changes, faults.rank_claimed.unwrap_or(self.rank), unix_seconds(), &self.style);
+        let rank = faults.rank_claimed.unwrap_or(self.rank);
         let mut state = self.state.lock();
+        let payload = match self.engine {
+            EngineWire::Sglang | EngineWire::Trtllm => {
+                let events = state.pages.take(changes);
+                if events.is_empty() {
+                    return;
+                }
+                let signed = self.engine == EngineWire::Sglang;
+                pages::encode(&events, rank, unix_seconds(), &self.style, signed)
+            }
+            EngineWire::Vllm | EngineWire::Generic => encode(changes, rank, unix_seconds(), &self.style),
+        };
         let batch = (state.next_seq, payload);
         state.next_seq += 1;
         if self.buffer_steps > 0 {

@@ -19,7 +19,7 @@ use crate::model::core::{CoreSpec, RankStats};
 use crate::model::group::Group;
 use crate::model::pool::CachedBlock;
 use crate::model::time::Micros;
-use crate::spec::FleetSpec;
+use crate::spec::{EngineWire, FleetSpec};
 
 /// A running fleet. Dropping it ends its tasks; [`Fleet::stop`] also waits for them.
 pub struct Fleet {
@@ -151,6 +151,11 @@ fn core_spec(spec: &FleetSpec) -> CoreSpec {
 pub struct WorkerHandle(Arc<Worker>);
 
 impl WorkerHandle {
+    /// Whose wire it speaks.
+    pub fn engine(&self) -> EngineWire {
+        self.0.spec.engine
+    }
+
     /// Its number in the fleet.
     pub fn index(&self) -> usize {
         self.0.index

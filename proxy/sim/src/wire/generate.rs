@@ -21,7 +21,10 @@ use super::http::{Body, json_response, text_body};
 use super::io::Breaker;
 use super::rank_header::{self, RankAsk};
 use super::refusal::Refused;
+use super::sglang;
+use super::trtllm;
 use super::worker::Worker;
+use crate::EngineWire;
 use crate::model::core::Refusal;
 use crate::model::sequence::{Progress, Prompt};
 use rankwise_prompt::Api;
@@ -116,11 +119,22 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
         return Err((Refused::too_long(long, model_len), false));
     }
     let pinned = incoming.headers.get(rank_header::NAME).map(HeaderValue::as_bytes);
-    let mut rank = match rank_header::read(pinned, spec.ranks) {
-        RankAsk::Any => worker.least_loaded_rank(),
-        RankAsk::Rank(rank) => rank as usize,
-        RankAsk::OutOfRange(rank) => return Err((Refused::rank(&rank, spec.ranks), ask.stream)),
+    let asked = match spec.engine {
+        EngineWire::Vllm => match rank_header::read(pinned, spec.ranks) {
+            RankAsk::Any => None,
+            RankAsk::Rank(rank) => Some(rank as usize),
+            RankAsk::OutOfRange(rank) => return Err((Refused::rank(&rank, spec.ranks), ask.stream)),
+        },
+        // Its first chunk is there before the head is sent: errors are never told in the stream.
+        EngineWire::Sglang => {
+            sglang::rank(pinned, incoming.body, spec.ranks).map_err(|refused| (refused, false))?
+        }
+        EngineWire::Trtllm => {
+            trtllm::rank(incoming.headers, spec.ranks).map_err(|refused| (refused, false))?
+        }
+        EngineWire::Generic => None,
     };
+    let mut rank = asked.unwrap_or_else(|| worker.least_loaded_rank());
     if faults.ignore_pin {
         rank = (rank + 1) % spec.ranks;
     }

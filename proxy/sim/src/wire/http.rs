@@ -17,7 +17,10 @@ use super::generate::{self, Incoming};
 use super::io::Breaker;
 use super::metrics;
 use super::refusal::Refused;
+use super::sglang;
+use super::trtllm;
 use super::worker::Worker;
+use crate::EngineWire;
 use rankwise_prompt::Api;
 
 /// What every answer's body is.
@@ -58,20 +61,35 @@ pub(super) async fn handle(
             generate::serve(&worker, generate(Api::ChatCompletions)).await
         }
         (&Method::POST, "/v1/completions") => generate::serve(&worker, generate(Api::Completions)).await,
-        (&Method::POST, "/tokenize") => tokenize(&worker, &body),
-        (&Method::POST, "/detokenize") => detokenize(&worker, &body),
+        (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&worker)),
+        (method, path) => {
+            let answered = match worker.spec.engine {
+                EngineWire::Vllm => vllm(&worker, method, path, &body),
+                EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
+                EngineWire::Trtllm => trtllm::answer(&worker, method, path),
+                EngineWire::Generic => None,
+            };
+            answered.unwrap_or_else(|| json_response(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"})))
+        }
+    };
+    Ok(response)
+}
+
+/// What is vLLM's own.
+fn vllm(worker: &Worker, method: &Method, path: &str, body: &[u8]) -> Option<Response<Body>> {
+    Some(match (method, path) {
+        (&Method::POST, "/tokenize") => tokenize(worker, body),
+        (&Method::POST, "/detokenize") => detokenize(worker, body),
         (&Method::POST, "/reset_prefix_cache") => {
             json_response(StatusCode::OK, &json!({"success": worker.clear_caches()}))
         }
-        (&Method::GET, "/metrics") => metrics_page(&worker),
+        (&Method::GET, "/metrics") => metrics_page(worker),
         (&Method::GET, "/kv_event_sources") => json_response(StatusCode::OK, &worker.event_sources()),
-        (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&worker)),
         (&Method::GET, "/version") => json_response(StatusCode::OK, &json!({"version": VERSION})),
         (&Method::GET, "/health" | "/ping") => Response::new(text_body(String::new())),
         (&Method::GET, "/load") => json_response(StatusCode::OK, &json!({"server_load": 0})),
-        _ => json_response(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"})),
-    };
-    Ok(response)
+        _ => return None,
+    })
 }
 
 pub(super) fn text_body(text: String) -> Body {
@@ -96,10 +114,18 @@ fn metrics_page(worker: &Worker) -> Response<Body> {
 fn models(worker: &Worker) -> Value {
     let spec = &worker.spec;
     json!({"object": "list", "data": [{
-        "id": spec.model_name, "object": "model", "created": worker.created, "owned_by": "vllm",
+        "id": spec.model_name, "object": "model", "created": worker.created, "owned_by": owner(spec.engine),
         "root": worker.text.root().to_string_lossy(), "parent": null, "max_model_len": spec.model_len(),
         "permission": [],
     }]})
+}
+
+/// Who the engine says owns its models.
+fn owner(engine: EngineWire) -> &'static str {
+    match engine {
+        EngineWire::Trtllm => "tensorrt_llm",
+        EngineWire::Vllm | EngineWire::Sglang | EngineWire::Generic => engine.name(),
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,7 +133,7 @@ struct Tokenize {
     prompt: Option<String>,
 }
 
-fn tokenize(worker: &Worker, body: &[u8]) -> Response<Body> {
+pub(super) fn tokenize(worker: &Worker, body: &[u8]) -> Response<Body> {
     let tokens =
         serde_json::from_slice::<Tokenize>(body).map_err(|error| error.to_string()).and_then(|asked| {
             match asked.prompt {
@@ -133,7 +159,7 @@ struct Detokenize {
     tokens: Vec<u32>,
 }
 
-fn detokenize(worker: &Worker, body: &[u8]) -> Response<Body> {
+pub(super) fn detokenize(worker: &Worker, body: &[u8]) -> Response<Body> {
     match serde_json::from_slice::<Detokenize>(body) {
         Ok(asked) => json_response(StatusCode::OK, &json!({"prompt": worker.text.text(&asked.tokens)})),
         Err(error) => bad_request(&error.to_string()),

@@ -24,6 +24,7 @@ use super::feed::RankFeed;
 use super::io::{Breaker, Connection};
 use super::text::Text;
 use super::{http, metrics, sockets};
+use crate::EngineWire;
 use crate::error::SimError;
 use crate::model::core::{EngineCore, RankStats, Refusal};
 use crate::model::pool::CachedBlock;
@@ -195,7 +196,7 @@ impl Worker {
 
     pub(super) fn event_sources(&self) -> Value {
         let mut sources = Map::new();
-        if self.spec.publish_events {
+        if self.spec.publishes() {
             let ports = self.ports.lock().clone();
             for (rank, (events, replay)) in ports.events.iter().zip(&ports.replays).enumerate() {
                 let source = json!({
@@ -221,9 +222,14 @@ impl Worker {
         let mut ports = self.ports.lock().clone();
         let what = format!("worker {}", self.index);
         let http = listen_again(&mut ports.http, &what).await?;
-        if self.spec.publish_events {
-            for (rank, feed) in self.feeds.iter().enumerate() {
-                self.start_feed(&started, feed, (&mut ports.events[rank], &mut ports.replays[rank])).await?;
+        if self.spec.engine != EngineWire::Vllm {
+            // Their caches are made by clearing them, which the first batch tells.
+            self.clear_caches();
+        }
+        if self.spec.publishes() {
+            let listeners = self.event_listeners(&mut ports, &what).await?;
+            for (feed, listeners) in self.feeds.iter().zip(listeners) {
+                self.start_feed(&started, feed, listeners).await?;
             }
         }
         *self.ports.lock() = ports;
@@ -236,16 +242,40 @@ impl Worker {
         Ok(())
     }
 
+    /// Per rank the listeners of its events and of its replays.
+    async fn event_listeners(
+        &self,
+        ports: &mut Ports,
+        what: &str,
+    ) -> Result<Vec<(std::net::TcpListener, std::net::TcpListener)>, SimError> {
+        let ranks = self.spec.ranks;
+        if self.spec.engine != EngineWire::Vllm && ports.events.contains(&0) {
+            // They tell the first port of each kind: the others follow.
+            let (mut events, first) = sockets::listen_in_a_row(2 * ranks, what)?;
+            for rank in 0..ranks as u16 {
+                ports.events[usize::from(rank)] = first + rank;
+                ports.replays[usize::from(rank)] = first + ranks as u16 + rank;
+            }
+            let replays = events.split_off(ranks);
+            return Ok(events.into_iter().zip(replays).collect());
+        }
+        let mut listeners = Vec::with_capacity(ranks);
+        for (events, replay) in ports.events.iter_mut().zip(&mut ports.replays) {
+            listeners.push((listen_again(events, what).await?, listen_again(replay, what).await?));
+        }
+        Ok(listeners)
+    }
+
     async fn start_feed(
         &self,
         started: &Running,
         feed: &Arc<RankFeed>,
-        (events, replay): (&mut u16, &mut u16),
+        (events, replay): (std::net::TcpListener, std::net::TcpListener),
     ) -> Result<(), SimError> {
         let what = format!("worker {} rank {}", self.index, feed.rank());
         let topic = Bytes::from(self.spec.topic.clone());
-        let publisher = sockets::publisher(listen_again(events, &what).await?, &what).await?;
-        let replayer = sockets::replayer(listen_again(replay, &what).await?, &what).await?;
+        let publisher = sockets::publisher(events, &what).await?;
+        let replayer = sockets::replayer(replay, &what).await?;
         started.spawn(sockets::publish(publisher, feed.connect(), topic.clone()));
         started.spawn(sockets::replay(replayer, Arc::clone(feed), Arc::clone(&self.faults), topic));
         Ok(())

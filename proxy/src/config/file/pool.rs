@@ -140,7 +140,9 @@ pub struct Worker {
     pub name: Option<Located<String>>,
     /// `http://HOST:PORT`, without a path.
     pub url: Located<BaseUrl>,
-    /// `auto` (asked of the worker), `vllm`, or `generic` for any OpenAI-compatible server.
+    /// `auto` (asked of the worker), `vllm`, `sglang`, `trtllm`, `dynamo`, or `generic` for any OpenAI-compatible server. `dynamo` is a
+    /// worker behind `dynamo.frontend --router-mode direct`: set `ranks`, `block_size`, `events` and, under `headers`,
+    /// `x-worker-instance-id`; several of them may share a URL.
     #[serde(default)]
     pub engine: EngineKind,
     /// Number of dp ranks that this URL reaches. Default: discovered.

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use rankwise_engines::dynamo::INSTANCE_HEADER;
+use rankwise_engines::pin::is_client_rank_header;
 use rankwise_policy_host::is_credential;
 
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
+use super::super::named::EngineKind;
 use super::super::resolved::{
     EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
 };
@@ -104,7 +107,11 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         let path = format!("{path}.workers[{index}]");
         let (at, url_at) = (worker.name.as_ref().map_or(worker.url.at, |name| name.at), worker.url.at);
         let worker = resolve_worker(&path, worker.value, limits)?;
-        urls.add(&format!("{path}.url"), &worker.url.to_string(), url_at)?;
+        let address = match instance(&worker) {
+            Some(instance) => format!("{} instance {instance}", worker.url),
+            None => worker.url.to_string(),
+        };
+        urls.add(&format!("{path}.url"), &address, url_at)?;
         names.add(&format!("{path}.name"), &worker.name, at)?;
         workers.push(worker);
     }
@@ -206,8 +213,9 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
         );
         return Err(Problem::new(ranks.at, message));
     }
+    let url_at = worker.url.at;
     let (events, ranks) = resolve_events(path, worker.events, worker.ranks, ranks_max)?;
-    Ok(Worker {
+    let worker = Worker {
         name,
         url,
         engine: worker.engine,
@@ -218,7 +226,20 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
         events,
         weight_permille: worker.weight,
         headers: resolve_headers(path, worker.headers)?,
-    })
+    };
+    if worker.engine == EngineKind::Dynamo && (instance(&worker).is_none() || worker.ranks.is_none()) {
+        let message = format!(
+            "{path}: engine `dynamo` takes a worker by its id: expected ranks, and {INSTANCE_HEADER} among the headers"
+        );
+        return Err(Problem::new(url_at, message));
+    }
+    Ok(worker)
+}
+
+/// Which of the workers behind a Dynamo frontend it is.
+fn instance(worker: &Worker) -> Option<&str> {
+    let mut headers = worker.headers.iter().filter(|_| worker.engine == EngineKind::Dynamo);
+    headers.find(|(name, _)| name == INSTANCE_HEADER)?.1.to_str().ok()
 }
 
 struct BaseUrlAndName {
@@ -273,7 +294,9 @@ fn is_reserved(name: &HeaderName) -> bool {
         header::EXPECT,
     ];
     connection.contains(name)
-        || ["keep-alive", "proxy-connection", "x-data-parallel-rank", "x-request-id"].contains(&name.as_str())
+        || ["keep-alive", "proxy-connection", "x-request-id"].contains(&name.as_str())
+        // A worker behind a frontend is named by config, a rank never.
+        || (is_client_rank_header(name.as_str()) && !name.as_str().ends_with("-instance-id"))
         || name.as_str().starts_with("x-rankwise-")
 }
 

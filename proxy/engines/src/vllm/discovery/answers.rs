@@ -5,28 +5,10 @@ use std::collections::BTreeMap;
 use rankwise_core::ids::BlockSize;
 use serde::Deserialize;
 
+use crate::discovery::RANKS_MAX;
 use crate::error::Error;
 use crate::prometheus;
-use crate::vllm::load::{self, RANKS_MAX};
-
-/// A model that the worker serves.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ModelCard {
-    /// What a request's `model` says.
-    pub id: String,
-    /// Where it was loaded from: for a LoRA adapter its path.
-    #[serde(default)]
-    pub root: Option<String>,
-    /// Of a LoRA adapter, the model it adapts.
-    #[serde(default)]
-    pub parent: Option<String>,
-    /// Longest prompt and output, tokens.
-    #[serde(default)]
-    pub max_model_len: Option<u32>,
-}
-
-/// Most models of one worker.
-const MODELS_MAX: usize = 4096;
+use crate::vllm::load;
 
 /// One rank's entry in `/kv_event_sources`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -71,30 +53,6 @@ impl CacheConfig {
     }
 }
 
-/// Whether `GET /v1/models` was answered by vLLM.
-pub fn is_vllm(models: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Owner {
-        #[serde(default)]
-        owned_by: String,
-    }
-    serde_json::from_slice::<List<Owner>>(models)
-        .is_ok_and(|list| list.data.iter().any(|card| card.owned_by == "vllm"))
-}
-
-#[derive(Deserialize)]
-struct List<T> {
-    data: Vec<T>,
-}
-
-pub(super) fn models(body: &[u8]) -> Result<Vec<ModelCard>, Error> {
-    let mut cards = serde_json::from_slice::<List<ModelCard>>(body)
-        .map_err(|source| Error::Json { path: "/v1/models", source })?
-        .data;
-    cards.truncate(MODELS_MAX);
-    Ok(cards)
-}
-
 /// By global rank; empty if events are off.
 pub(super) fn event_sources(body: &[u8]) -> Result<BTreeMap<u32, EventSource>, Error> {
     let path = "/kv_event_sources";
@@ -128,13 +86,4 @@ pub(super) fn cache_configs(page: &[u8]) -> BTreeMap<u32, CacheConfig> {
         })
         .take(RANKS_MAX)
         .collect()
-}
-
-pub(super) fn version(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
-    }
-    let version = serde_json::from_slice::<Version>(body).ok()?.version;
-    (version.len() <= 64).then_some(version)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::discovery::ModelCard;
 use crate::testing::recording;
 
 fn recorded() -> [Vec<u8>; 4] {
@@ -11,12 +12,10 @@ fn recorded() -> [Vec<u8>; 4] {
 }
 
 fn answers(bodies: &[Vec<u8>; 4]) -> Answers<'_> {
-    Answers {
-        models: Some(&bodies[0]),
-        metrics: Some(&bodies[1]),
-        event_sources: Some(&bodies[2]),
-        version: Some(&bodies[3]),
-    }
+    ["/v1/models", "/metrics", "/kv_event_sources", "/version"]
+        .into_iter()
+        .zip(bodies.iter().map(Vec::as_slice))
+        .collect()
 }
 
 fn described(answers: &Answers<'_>) -> WorkerDescription {
@@ -39,6 +38,7 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
     };
     let expected = WorkerDescription {
         ranks: vec![rank(0), rank(1)],
+        pinning: Pinning::Header,
         block_size: Some(BlockSize(32)),
         prefix_caching: Some(true),
         max_model_len: Some(1024),
@@ -79,7 +79,7 @@ fn hybrid() -> [Vec<u8>; 2] {
 #[test]
 fn global_ranks_become_local_ones() {
     let [page, sources] = hybrid();
-    let answers = Answers { metrics: Some(&page), event_sources: Some(&sources), ..Answers::default() };
+    let answers = Answers::default().with("/metrics", &page).with("/kv_event_sources", &sources);
     let worker = described(&answers);
     let ranks: Vec<_> = worker.ranks.iter().map(|rank| (rank.header_rank.0, rank.global_rank)).collect();
     assert_eq!(ranks, [(0, 4), (1, 5)]);
@@ -92,7 +92,7 @@ fn global_ranks_become_local_ones() {
 #[test]
 fn config_wins() {
     let [page, sources] = hybrid();
-    let answers = Answers { metrics: Some(&page), event_sources: Some(&sources), ..Answers::default() };
+    let answers = Answers::default().with("/metrics", &page).with("/kv_event_sources", &sources);
     let overrides = Overrides {
         ranks: Some(3),
         block_size: Some(BlockSize(64)),
@@ -112,8 +112,12 @@ fn config_wins() {
 fn blind_spots_are_named() {
     let page =
         b"vllm:cache_config_info{engine=\"0\",block_size=\"None\",enable_prefix_caching=\"False\"} 1.0\n";
-    let answers = Answers { metrics: Some(page), event_sources: Some(b"{}"), ..Answers::default() };
-    let expected = [Blindness::BlockSizeUnknown, Blindness::PrefixCachingOff, Blindness::EventsOff];
+    let answers = Answers::default().with("/metrics", page).with("/kv_event_sources", b"{}");
+    let expected = [
+        Blindness::BlockSizeUnknown,
+        Blindness::PrefixCachingOff { start: CACHING },
+        Blindness::EventsOff { start: EVENTS },
+    ];
     assert_eq!(described(&answers).findings, expected);
     for finding in &expected {
         assert!(!finding.to_string().is_empty() && !finding.name().contains(' '));
@@ -121,7 +125,7 @@ fn blind_spots_are_named() {
 
     let sources =
         br#"{"0":{"enable_kv_cache_events":true,"endpoint":"ipc:///x","replay_endpoint":"tcp://*:0"}}"#;
-    let answers = Answers { event_sources: Some(sources), ..Answers::default() };
+    let answers = Answers::default().with("/kv_event_sources", sources);
     let findings = described(&answers).findings;
     assert!(findings.contains(&Blindness::MetricsMissing));
     assert!(findings.contains(&Blindness::EndpointUnusable { global_rank: 0, endpoint: "ipc:///x".into() }));
@@ -131,11 +135,10 @@ fn blind_spots_are_named() {
 fn answers_of_other_servers_are_errors_not_panics() {
     assert!(describe("h", &Answers::default(), &Overrides::default()).is_err());
     for body in [&b"<html>"[..], b"[]", b"{\"x\":{}}", b"{\"0\":1}", b"{\"-1\":{}}", b"null", b"\xff"] {
-        let answers = Answers { event_sources: Some(body), ..Answers::default() };
+        let answers = Answers::default().with("/kv_event_sources", body);
         assert!(describe("h", &answers, &Overrides::default()).is_err());
-        let answers = Answers { models: Some(body), metrics: Some(body), ..Answers::default() };
+        let answers = Answers::default().with("/v1/models", body).with("/metrics", body);
         assert!(describe("h", &answers, &Overrides::default()).is_err());
-        assert!(!is_vllm(body));
     }
 }
 
@@ -144,31 +147,8 @@ fn adapters_are_models_with_a_parent() {
     let page = b"vllm:cache_config_info{engine=\"0\",block_size=\"16\"} 1.0\n";
     let models = br#"{"data":[{"id":"ad","owned_by":"vllm","root":"/l","parent":"base"},
         {"id":"base","owned_by":"vllm","root":"org/base","parent":null,"max_model_len":9}]}"#;
-    let answers = Answers { metrics: Some(page), models: Some(models), ..Answers::default() };
+    let answers = Answers::default().with("/metrics", page).with("/v1/models", models);
     let worker = described(&answers);
     assert_eq!((worker.max_model_len, worker.tokenizer_source.as_deref()), (Some(9), Some("org/base")));
     assert_eq!(worker.models[0].parent.as_deref(), Some("base"));
-}
-
-#[test]
-fn endpoints_are_made_reachable() {
-    for (endpoint, host, expected) in [
-        ("tcp://*:5557", "worker-0", Some("tcp://worker-0:5557")),
-        ("tcp://0.0.0.0:5557", "10.0.0.1", Some("tcp://10.0.0.1:5557")),
-        ("tcp://[::]:5557", "[fd00::1]", Some("tcp://[fd00::1]:5557")),
-        ("tcp://:::5557", "fd00::1", Some("tcp://[fd00::1]:5557")),
-        ("tcp://[::ffff:127.0.0.1]:27201", "h", Some("tcp://127.0.0.1:27201")),
-        ("tcp://[::ffff:0.0.0.0]:27201", "h", Some("tcp://h:27201")),
-        ("tcp://10.1.2.3:4", "h", Some("tcp://10.1.2.3:4")),
-        ("tcp://name.example:4", "h", Some("tcp://name.example:4")),
-        ("tcp://*:0", "h", None),
-        ("tcp://*:65536", "h", None),
-        ("tcp://*", "h", None),
-        ("tcp://a b:1", "h", None),
-        ("ipc:///x", "h", None),
-        ("inproc://x", "h", None),
-        ("", "h", None),
-    ] {
-        assert_eq!(endpoint::reachable(endpoint, host).as_deref(), expected, "{endpoint}");
-    }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rankwise_core::event::CacheEvent;
 use rankwise_core::ids::Millis;
 
-use super::events::{self, Skipped, Translation, Translator};
+use crate::events::{self, Skipped, Translation, Translator};
 pub use config::{FeedConfig, FeedCounters};
 pub use frames::replay_request;
 use frames::{Frames, Message};
@@ -58,7 +58,7 @@ pub enum Completeness {
     /// Everything since the engine started, or since its cache was last empty.
     Complete,
     /// The beginning is gone from the engine's replay buffer too: blocks stored before stay unknown until the cache is
-    /// cleared or they are reported again ([`super::cold`]).
+    /// cleared or they are reported again ([`crate::vllm::cold`]).
     Partial,
     /// Something is missing that no replay was to be had for.
     Unreplayed,

@@ -170,12 +170,12 @@ impl Translator {
             let keys = extra.get(at).map_or(&[][..], Vec::as_slice);
             self.content(tokens, keys, stored.lora_name)
         });
-        let mut salt = None;
+        let mut salt = stored.cache_salt;
         let mut blocks = Vec::with_capacity(stored.blocks.len());
         for (at, (engine, content)) in stored.blocks.iter().zip(contents).enumerate() {
             let (content, block_salt) = content?;
             if at == 0 {
-                salt = block_salt;
+                salt = block_salt.or(salt);
             } else if block_salt.is_some() {
                 return Err(SkipReason::ExtraKeys);
             }

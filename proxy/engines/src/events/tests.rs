@@ -112,8 +112,103 @@ fn golden_bytes_with_signed_hashes() {
     assert_eq!(first.blocks, [EngineHash(-5_i64 as u64), EngineHash(7)]);
     let Event::Stored(second) = &batch.events[1] else { panic!() };
     assert_eq!((second.tier, second.parent), (Some(Tier::Host), Some(EngineHash(7))));
+    assert_eq!((second.cache_salt, second.lora_name), (Some("t1"), Some("ad")));
     let removed = Event::Removed { blocks: vec![EngineHash(-5_i64 as u64)], tier: Tier::Device, group: None };
     assert_eq!(batch.events[2..], [removed, Event::Cleared]);
+}
+
+/// One stored event of SGLang's: these token ids as msgpack, hash 7, a page of 2, perhaps a salt.
+fn sglang_stored(parent: &[u8], tokens: &[u8], salt: Option<&str>) -> Vec<u8> {
+    let mut event = vec![0x80 + 5 + u8::from(salt.is_some())];
+    let mut entry = |key: &str, value: &[u8]| {
+        event.push(0xa0 + key.len() as u8);
+        event.extend_from_slice(key.as_bytes());
+        event.extend_from_slice(value);
+    };
+    entry("type", b"\xabBlockStored");
+    entry("block_hashes", b"\x92\x07\x08");
+    entry("parent_block_hash", parent);
+    entry("token_ids", tokens);
+    entry("block_size", b"\x02");
+    if let Some(salt) = salt {
+        entry("cache_salt", &[&[0xa0 + salt.len() as u8], salt.as_bytes()].concat());
+    }
+    made(&event)
+}
+
+fn translated(payload: &[u8]) -> (Vec<CacheEvent>, Skipped) {
+    let mut translator = Translator::new(translation(2));
+    let mut out = Vec::new();
+    translator.translate(&read(payload).events, &mut out);
+    (out, *translator.skipped())
+}
+
+#[test]
+fn a_salt_of_its_own_key_is_the_prompts_namespace() {
+    let key = translation(2).key;
+    let root = |payload: &[u8]| match translated(payload).0.as_slice() {
+        [CacheEvent::Stored { parent, .. }] => *parent,
+        other => panic!("{other:?}"),
+    };
+    let tokens = b"\x94\x01\x02\x03\x04";
+    assert_eq!(
+        root(&sglang_stored(b"\xc0", tokens, Some("s"))),
+        Parent::Root(key.namespace("tiny", None, Some("s")))
+    );
+    assert_eq!(root(&sglang_stored(b"\xc0", tokens, None)), Parent::Root(key.namespace("tiny", None, None)));
+    // Behind a block the namespace is that block's.
+    assert_eq!(root(&sglang_stored(b"\x05", tokens, Some("s"))), Parent::Block(EngineHash(5)));
+}
+
+#[test]
+fn pairs_of_a_token_and_its_successor_are_read_as_tokens() {
+    let plain = translated(&sglang_stored(b"\xc0", b"\x94\x01\x02\x03\x04", None));
+    let pairs =
+        translated(&sglang_stored(b"\xc0", b"\x94\x92\x01\x02\x92\x02\x03\x92\x03\x04\x92\x04\x09", None));
+    assert_eq!(pairs.0, plain.0);
+    for odd in [
+        // Not each other's successors; not ids; pairs and ids mixed; three of them.
+        &b"\x94\x92\x01\x02\x92\x05\x03\x92\x03\x04\x92\x04\x09"[..],
+        b"\x94\x92\x01\xc0\x92\x02\x03\x92\x03\x04\x92\x04\x09",
+        b"\x94\x92\x01\x92\x01\x01\x92\x02\x03\x92\x03\x04\x92\x04\x09",
+        b"\x94\x01\x92\x01\x02\x02\x03",
+        b"\x94\x92\x01\x02\x02\x03\x04",
+        b"\x94\x93\x01\x02\x03\x02\x03\x04",
+    ] {
+        let (events, skipped) = translated(&sglang_stored(b"\xc0", odd, None));
+        assert!(events.is_empty());
+        assert_eq!(skipped.count(SkipReason::Tokens), 1, "{odd:02x?}");
+    }
+}
+
+/// Written by TensorRT-LLM's shim, whose own tests hold it against the same file.
+#[test]
+fn what_the_shim_publishes_is_read() {
+    let bytes = unhex(include_str!("../../shim/golden.hex"));
+    let batch = read(&bytes);
+    assert_eq!((batch.timestamp, batch.rank), (1.5, Some(3)));
+    let mut translator = Translator::new(translation(2));
+    let mut out = Vec::new();
+    translator.translate(&batch.events, &mut out);
+    assert_eq!(translator.skipped().total(), 0);
+    let key = translation(2).key;
+    let stored = |parent, engine, tokens: &[u32]| CacheEvent::Stored {
+        parent,
+        blocks: vec![StoredBlock { engine: EngineHash(engine), content: key.block(tokens, &[]) }],
+        block_size: BlockSize(2),
+        tier: Tier::Device,
+        group: CacheGroup(0),
+    };
+    let digest = 0x0a0a_0a0a_0a0a_0a0a;
+    assert_eq!(
+        out,
+        [
+            stored(Parent::Root(key.namespace("tiny", None, None)), 1 << 63, &[1, 70000]),
+            stored(Parent::Block(EngineHash(1 << 63)), digest, &[3, 4]),
+            CacheEvent::Removed { blocks: vec![EngineHash(7)], tier: Tier::Host, group: CacheGroup(0) },
+            CacheEvent::Cleared,
+        ]
+    );
 }
 
 #[test]
@@ -258,16 +353,6 @@ fn arrays_may_be_short_or_long_and_maps_in_any_order() {
     // {"type": "BlockMoved", "block_hashes": "other"}
     let unknown = made(b"\x82\xa4type\xaaBlockMoved\xacblock_hashes\xa5other");
     assert_eq!(read(&unknown).events, [Event::Unknown]);
-}
-
-#[test]
-fn pairs_of_tokens_are_noticed() {
-    let mut event =
-        b"\x84\xa4type\xabBlockStored\xacblock_hashes\x91\x07\xa9token_ids\x91\x92\x01\x02".to_vec();
-    event.extend_from_slice(b"\xaablock_size\x01");
-    let bytes = made(&event);
-    let Event::Stored(stored) = &read(&bytes).events[0] else { panic!() };
-    assert_eq!(stored.content, Content::Other);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub struct Stored<'a> {
     pub lora_id: Option<u64>,
     /// Name of the LoRA adapter.
     pub lora_name: Option<&'a str>,
+    /// SGLang's key for the salt of the whole prompt; vLLM has it among the first block's extra keys.
+    pub cache_salt: Option<&'a str>,
     /// Per block, what its hash mixes in besides the tokens.
     pub extra: Option<Vec<Vec<Extra<'a>>>>,
     /// KV cache group.
@@ -56,7 +58,7 @@ pub struct Stored<'a> {
 pub enum Content {
     /// Token ids.
     Tokens(Vec<u32>),
-    /// Something else than token ids, such as pairs of them.
+    /// Something else than token ids.
     Other,
 }
 
@@ -179,6 +181,7 @@ impl<'a> Fields<'a> {
             b"lora_id" => stored.lora_id = number(reader, "lora_id")?,
             b"medium" => stored.tier = text(reader, "medium")?.map(tier),
             b"lora_name" => stored.lora_name = text(reader, "lora_name")?,
+            b"cache_salt" => stored.cache_salt = text(reader, "cache_salt")?,
             b"extra_keys" => stored.extra = extra_keys(reader)?,
             b"group_idx" => {
                 stored.group = number(reader, "group_idx")?.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
@@ -247,15 +250,27 @@ fn hashes(reader: &mut Reader<'_>) -> Result<Vec<EngineHash>, Error> {
     Ok(hashes)
 }
 
+/// Token ids, or SGLang's pairs of each and its successor (EAGLE), which are read as their first ids: a page of pairs then
+/// differs from the page of ids that prompts are hashed by only in the token behind its last.
 fn content(reader: &mut Reader<'_>) -> Result<Content, Error> {
     let length = reader.array("token_ids")?;
     let mut tokens = Vec::with_capacity(length);
+    let mut successor = None;
     let mut usable = true;
     for _ in 0..length {
         match reader.token()? {
             Token::Unsigned(value) => match u32::try_from(value) {
-                Ok(token) => tokens.push(token),
-                Err(_) => usable = false,
+                Ok(token) if successor.is_none() => tokens.push(token),
+                _ => usable = false,
+            },
+            Token::Array(2) => match pair(reader)? {
+                Some((first, second))
+                    if successor.unwrap_or(first) == first && successor.is_some() != tokens.is_empty() =>
+                {
+                    tokens.push(first);
+                    successor = Some(second);
+                }
+                _ => usable = false,
             },
             Token::Array(inside) => {
                 usable = false;
@@ -266,6 +281,20 @@ fn content(reader: &mut Reader<'_>) -> Result<Content, Error> {
         }
     }
     Ok(if usable { Content::Tokens(tokens) } else { Content::Other })
+}
+
+fn pair(reader: &mut Reader<'_>) -> Result<Option<(u32, u32)>, Error> {
+    let mut id = || {
+        // What is no id may have something in it.
+        let mut inside = reader.clone();
+        reader.skip()?;
+        Ok(match inside.token()? {
+            Token::Unsigned(value) => u32::try_from(value).ok(),
+            _ => None,
+        })
+    };
+    let (first, second) = (id()?, id()?);
+    Ok(first.zip(second))
 }
 
 fn number(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<u64>, Error> {

@@ -1,4 +1,4 @@
-//! Settings of the engine that leave kv blind.
+//! Settings of an engine that leave kv blind.
 
 use std::fmt;
 
@@ -7,14 +7,20 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Blindness {
     /// No rank publishes events.
-    EventsOff,
+    EventsOff {
+        /// How to start the engine so that they do.
+        start: &'static str,
+    },
     /// Others do, this one does not.
     RankWithoutEvents {
         /// Which.
         global_rank: u32,
     },
     /// Nothing is cached, or nothing is reused.
-    PrefixCachingOff,
+    PrefixCachingOff {
+        /// How to start the engine so that it is.
+        start: &'static str,
+    },
     /// What is missed of this rank is lost.
     NoReplay {
         /// Which.
@@ -22,6 +28,11 @@ pub enum Blindness {
     },
     /// Neither the engine nor the config tells the block size.
     BlockSizeUnknown,
+    /// Blocks are so small that events and index grow large: every block is an entry of its own.
+    SmallBlocks {
+        /// Tokens per block.
+        tokens: u32,
+    },
     /// The rank publishes where nobody can connect to.
     EndpointUnusable {
         /// Which.
@@ -31,19 +42,43 @@ pub enum Blindness {
     },
     /// Neither load nor ranks are told.
     MetricsMissing,
+    /// The engine chooses the rank itself.
+    RankNotTaken {
+        /// How to start the engine so that it takes one.
+        start: &'static str,
+    },
+    /// Answers do not tell how much of the prompt was cached, so that no promise can be checked.
+    CachedTokensUntold {
+        /// How to start the engine so that they do.
+        start: &'static str,
+    },
 }
 
 impl Blindness {
+    /// Whether it is about where events are published, which config can say instead.
+    pub fn is_about_events(&self) -> bool {
+        matches!(
+            self,
+            Self::EventsOff { .. }
+                | Self::RankWithoutEvents { .. }
+                | Self::NoReplay { .. }
+                | Self::EndpointUnusable { .. }
+        )
+    }
+
     /// The name in JSON and metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::EventsOff => "events_off",
+            Self::EventsOff { .. } => "events_off",
             Self::RankWithoutEvents { .. } => "rank_without_events",
-            Self::PrefixCachingOff => "prefix_caching_off",
+            Self::PrefixCachingOff { .. } => "prefix_caching_off",
             Self::NoReplay { .. } => "no_replay",
             Self::BlockSizeUnknown => "block_size_unknown",
+            Self::SmallBlocks { .. } => "small_blocks",
             Self::EndpointUnusable { .. } => "endpoint_unusable",
             Self::MetricsMissing => "metrics_missing",
+            Self::RankNotTaken { .. } => "rank_not_taken",
+            Self::CachedTokensUntold { .. } => "cached_tokens_untold",
         }
     }
 }
@@ -52,26 +87,27 @@ impl fmt::Display for Blindness {
     /// What is wrong, and the setting that mends it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EventsOff => write!(
-                f,
-                "kv events are off: start vllm with --kv-events-config \
-                 '{{\"enable_kv_cache_events\":true,\"endpoint\":\"tcp://*:5557\",\"replay_endpoint\":\"tcp://*:5657\"}}'"
-            ),
+            Self::EventsOff { start } => write!(f, "kv events are off: {start}"),
             Self::RankWithoutEvents { global_rank } => write!(f, "rank {global_rank} publishes no kv events"),
-            Self::PrefixCachingOff => {
-                f.write_str("prefix caching is off: start vllm with --enable-prefix-caching")
-            }
+            Self::PrefixCachingOff { start } => write!(f, "prefix caching is off: {start}"),
             Self::NoReplay { global_rank } => write!(
                 f,
                 "rank {global_rank} has no replay: set replay_endpoint in --kv-events-config, or a missed event \
                  empties the rank's index"
             ),
             Self::BlockSizeUnknown => f.write_str("block size unknown: set block_size for the worker"),
+            Self::SmallBlocks { tokens } => write!(
+                f,
+                "a block is {tokens} tokens, which makes events and index large and their bounds near: start sglang \
+                 with --page-size 64"
+            ),
             Self::EndpointUnusable { global_rank, endpoint } => write!(
                 f,
                 "rank {global_rank} publishes on {endpoint}, which cannot be connected to: bind it, as tcp://*:PORT"
             ),
             Self::MetricsMissing => f.write_str("/metrics tells no engine: is it served on another address?"),
+            Self::RankNotTaken { start } => write!(f, "no rank can be named to it: {start}"),
+            Self::CachedTokensUntold { start } => write!(f, "answers do not tell cached_tokens: {start}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A feed's settings and counters.
 
-use crate::vllm::events::BatchLimits;
+use crate::events::BatchLimits;
 
 /// Settings of one rank's feed.
 #[derive(Clone, Debug, PartialEq, Eq)]

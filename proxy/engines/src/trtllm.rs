@@ -1,0 +1,8 @@
+//! TensorRT-LLM: `trtllm-serve` behind the shim of `proxy/engines/shim`, or bare.
+//!
+//! A bare server takes no rank over HTTP, hands out each event once to whoever asks first, and keeps its load to
+//! itself. The shim is one Python file that runs the same server, pins by header, and publishes events per rank in
+//! vLLM's layout with replay, so that any number of proxies may listen.
+
+pub mod discovery;
+pub mod load;

@@ -1,0 +1,153 @@
+//! The events of engines that hold every page once: SGLang's radix tree, TensorRT-LLM's blocks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use super::event_wire::{BatchStyle, Writer};
+use crate::model::chain::ChainHash;
+use crate::model::pool::CacheChange;
+
+/// What such an engine tells of its cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PageEvent {
+    /// Consecutive pages are held now.
+    Stored { parent: Option<ChainHash>, pages: Vec<ChainHash>, tokens: Vec<u32>, salt: Option<Arc<str>> },
+    /// These pages are gone.
+    Removed(Vec<ChainHash>),
+    /// Nothing is held.
+    Cleared,
+}
+
+/// How many copies the model has of what the engine has once.
+#[derive(Debug, Default)]
+pub(super) struct Pages(FxHashMap<ChainHash, u32>);
+
+impl Pages {
+    /// What these changes are to a cache without copies.
+    pub(super) fn take(&mut self, changes: &[CacheChange]) -> Vec<PageEvent> {
+        let mut events = Vec::new();
+        for change in changes {
+            match change {
+                CacheChange::Stored { parent, blocks, tokens, salt } => {
+                    self.stored(*parent, blocks, tokens, salt.as_ref(), &mut events);
+                }
+                CacheChange::Removed(page) => self.removed(*page, &mut events),
+                CacheChange::Cleared => {
+                    self.0.clear();
+                    events.push(PageEvent::Cleared);
+                }
+            }
+        }
+        events
+    }
+
+    /// A run of new pages is one event; one that is there already ends it.
+    fn stored(
+        &mut self,
+        parent: Option<ChainHash>,
+        blocks: &[ChainHash],
+        tokens: &[u32],
+        salt: Option<&Arc<str>>,
+        events: &mut Vec<PageEvent>,
+    ) {
+        let size = tokens.len() / blocks.len().max(1);
+        let mut before = parent;
+        let mut extends = false;
+        for (page, content) in blocks.iter().zip(tokens.chunks(size.max(1))) {
+            let copies = self.0.entry(*page).or_default();
+            *copies += 1;
+            let new = *copies == 1;
+            match events.last_mut() {
+                Some(PageEvent::Stored { pages, tokens, .. }) if new && extends => {
+                    pages.push(*page);
+                    tokens.extend_from_slice(content);
+                }
+                _ if new => events.push(PageEvent::Stored {
+                    parent: before,
+                    pages: vec![*page],
+                    tokens: content.to_vec(),
+                    salt: salt.cloned(),
+                }),
+                _ => {}
+            }
+            extends = new;
+            before = Some(*page);
+        }
+    }
+
+    fn removed(&mut self, page: ChainHash, events: &mut Vec<PageEvent>) {
+        let Some(copies) = self.0.get_mut(&page) else { return };
+        *copies -= 1;
+        if *copies > 0 {
+            return;
+        }
+        self.0.remove(&page);
+        match events.last_mut() {
+            Some(PageEvent::Removed(pages)) => pages.push(page),
+            _ => events.push(PageEvent::Removed(vec![page])),
+        }
+    }
+}
+
+/// The batch `[ts, events, rank]`, key for key as SGLang writes it: what is salted says so. SGLang's hashes are signed, those
+/// of TensorRT-LLM's shim are not.
+pub(super) fn encode(
+    events: &[PageEvent],
+    rank: u32,
+    unix_seconds: f64,
+    style: &BatchStyle,
+    signed: bool,
+) -> Bytes {
+    let mut out = Writer(Vec::with_capacity(256));
+    out.array(3);
+    out.float(unix_seconds);
+    out.array(events.len());
+    for event in events {
+        write(&mut out, event, style, signed);
+    }
+    out.number(rank.into());
+    out.0.into()
+}
+
+fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, signed: bool) {
+    let name = |out: &mut Writer, page: ChainHash| match style.wire_hash(page) {
+        hash if signed => out.signed(hash as i64),
+        hash => out.number(hash),
+    };
+    match event {
+        PageEvent::Stored { parent, pages, tokens, salt } => {
+            out.map(7 + u32::from(salt.is_some()));
+            out.entry("type").text("BlockStored");
+            out.entry("block_hashes").array(pages.len());
+            pages.iter().for_each(|page| name(out, *page));
+            out.entry("parent_block_hash");
+            match parent {
+                Some(parent) => name(out, *parent),
+                None => out.nil(),
+            }
+            out.entry("token_ids").numbers(tokens);
+            out.entry("block_size").number(style.block_size.into());
+            out.entry("lora_id").nil();
+            out.entry("medium").text("GPU");
+            if let Some(salt) = salt {
+                out.entry("cache_salt").text(salt);
+            }
+        }
+        PageEvent::Removed(pages) => {
+            out.map(3);
+            out.entry("type").text("BlockRemoved");
+            out.entry("block_hashes").array(pages.len());
+            pages.iter().for_each(|page| name(out, *page));
+            out.entry("medium").text("GPU");
+        }
+        PageEvent::Cleared => {
+            out.map(1);
+            out.entry("type").text("AllBlocksCleared");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
