@@ -2,6 +2,7 @@
 //! it goes, comes back or changes.
 
 mod describe;
+mod groups;
 mod register;
 mod roster;
 mod status;

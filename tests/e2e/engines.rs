@@ -289,3 +289,39 @@ async fn a_worker_behind_dynamo_is_named_by_id_and_rank() {
     assert_eq!(places.len(), 4, "8 turns of 4 ranks");
     fleet.stop().await;
 }
+
+/// vLLM's hybrid mode: two servers of one deployment, whose events and metrics count ranks throughout.
+#[tokio::test]
+async fn ranks_with_global_numbers_are_named_by_their_local_ones() {
+    let hybrid = FleetSpec { workers_per_group: 2, global_ranks: true, ..spec(EngineWire::Vllm, 2, 2) };
+    let fleet = fleet(hybrid).await;
+    let worker = |worker: &rankwise_sim::WorkerHandle| json!({ "name": format!("w{}", worker.index()), "url": worker.url(), "group": "all" });
+    let workers: Vec<_> = fleet.workers().iter().map(worker).collect();
+    let proxy = Proxy::configured_with(&json!({ "pools": [{ "workers": workers }] }).to_string(), &[]).await;
+    proxy.all_ready(&fleet).await;
+    let groups: BTreeSet<_> = proxy.ranks().await.iter().map(|rank| rank["group"].as_u64()).collect();
+    assert_eq!(groups.len(), 1, "all four step together");
+    let cached = exact(&proxy, &fleet, (0..8).chain(0..8)).await;
+    assert!(cached >= 8 * 160, "{cached}");
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    let mut places = BTreeSet::new();
+    for seed in 0..8 {
+        places.insert(assert_pinned(&fleet, &proxy.client.chat(&chat(&text(seed, 40))).await));
+    }
+    assert_eq!(places, BTreeSet::from([(0, 0), (0, 1), (1, 0), (1, 1)]));
+    fleet.stop().await;
+}
+
+/// vLLM's external mode: each rank is a server of its own, with a global number that requests must not name.
+#[tokio::test]
+async fn a_server_of_one_rank_is_named_none() {
+    let external = FleetSpec { workers_per_group: 3, global_ranks: true, ..spec(EngineWire::Vllm, 3, 1) };
+    let fleet = fleet(external).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let cached = exact(&proxy, &fleet, (0..6).chain(0..6)).await;
+    assert!(cached >= 6 * 160, "{cached}");
+    for arrival in crate::harness::arrivals(&fleet) {
+        assert!(arrival.rank_headers().is_empty(), "{:?}", arrival.headers);
+    }
+    fleet.stop().await;
+}

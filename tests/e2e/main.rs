@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bursts;
+mod check_live;
 mod cold;
 mod demo;
 mod engines;

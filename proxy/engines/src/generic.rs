@@ -2,8 +2,11 @@
 
 use rankwise_core::ids::DpRank;
 
-use crate::discovery::{self, Answers, Overrides, RankDescription, WorkerDescription};
+use crate::discovery::{self, Answers, Blindness, Overrides, RankDescription, WorkerDescription};
 use crate::pin::Pinning;
+
+/// What would have to be so that ranks and cache are seen.
+const ENGINE: &str = "only its OpenAI API is known; set engine if it is vllm, sglang, trtllm or dynamo";
 
 /// One rank that stands for the worker. Serves a list of models or none at all: what it answers is its own affair.
 pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDescription {
@@ -24,7 +27,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDe
         models,
         tokenizer_source: None,
         version: None,
-        findings: Vec::new(),
+        findings: vec![Blindness::RankNotTaken { start: ENGINE }],
     }
 }
 

@@ -63,6 +63,9 @@ pub struct FleetSpec {
     pub lockstep: bool,
     /// Workers per lockstep group; more than one as in vLLM's hybrid and external modes.
     pub workers_per_group: usize,
+    /// Whether events, metrics and event sources number the ranks of a lockstep group throughout, as vLLM does in its hybrid and
+    /// external modes; requests name them from 0 on each worker all the same.
+    pub global_ranks: bool,
     /// Whether a request that does not fit keeps its whole group from admitting others (as TensorRT-LLM does) rather
     /// than only its own rank (vLLM). Means nothing without lockstep.
     pub misfit_stalls_group: bool,
@@ -120,6 +123,7 @@ impl Default for FleetSpec {
             block_size: 16,
             lockstep: true,
             workers_per_group: 1,
+            global_ranks: false,
             misfit_stalls_group: true,
             timing: Timing::default(),
             speed: 1.0,
@@ -175,6 +179,11 @@ impl FleetSpec {
     /// Tokens of prompt and answer together.
     pub fn model_len(&self) -> u32 {
         self.max_model_len.unwrap_or(u32::MAX).min(self.tokens_per_rank())
+    }
+
+    /// What a worker's first rank is called where ranks have global numbers.
+    pub(crate) fn start_rank(&self, worker: usize) -> usize {
+        if self.global_ranks { worker % self.workers_per_group * self.ranks } else { 0 }
     }
 
     /// Whether events go out.

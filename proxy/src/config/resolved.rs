@@ -155,6 +155,8 @@ pub struct Worker {
     pub ranks: Option<NonZeroU32>,
     /// Which of its ranks step together.
     pub lockstep: Lockstep,
+    /// The lockstep group that it shares with other workers.
+    pub group: Option<Arc<str>>,
     /// Tokens per KV block; `None`: discovered.
     pub block_size: Option<NonZeroU32>,
     /// Usable KV blocks of each rank; `None`: discovered.

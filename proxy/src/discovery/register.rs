@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use rankwise_core::ids::{BlockSize, GroupId, Millis, WorkerId};
+use rankwise_core::ids::{BlockSize, Millis, WorkerId};
 use rankwise_core::target::{Availability, Condition, TargetSpec};
 use rankwise_engines::Engine;
 use rankwise_engines::discovery::EventEndpoints;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::describe::Description;
+use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
 use crate::feeds::{self, ColdRank, EventFeed, EventSource, NAMESPACE_MODEL};
@@ -28,24 +29,21 @@ pub(super) struct Registration {
     pub(super) description: Description,
     feeds: JoinSet<()>,
     stop: CancellationToken,
+    /// A shared group lives as long as a worker is in it.
+    _groups: WorkerGroups,
 }
 
 /// Numbers that are never given twice.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     workers: AtomicU32,
-    groups: AtomicU32,
+    groups: Groups,
 }
 
 impl Numbers {
     /// The next worker's.
     pub(super) fn worker(&self) -> WorkerId {
         WorkerId(self.workers.fetch_add(1, Relaxed))
-    }
-
-    /// The first of so many groups.
-    fn groups(&self, count: u32) -> u32 {
-        self.groups.fetch_add(count, Relaxed)
     }
 }
 
@@ -70,7 +68,7 @@ impl Registration {
         let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
         pool.first_block_size(block_size);
         let count = u32::try_from(description.ranks.len()).unwrap_or(u32::MAX);
-        let first_group = numbers.groups(count);
+        let groups = numbers.groups.of(&pool.name, config.group.as_ref(), count);
         let mut feeds = JoinSet::new();
         let mut ranks = Vec::with_capacity(description.ranks.len());
         for rank in &description.ranks {
@@ -79,7 +77,7 @@ impl Registration {
             let target = pool.state.add_target(TargetSpec {
                 worker: id,
                 rank: rank.header_rank,
-                group: GroupId(first_group + rank.group),
+                group: groups.number(rank.group),
                 key: xxhash_rust::xxh3::xxh3_64(key.as_bytes()) as u32,
                 block_size,
                 capacity_blocks: rank.capacity_blocks,
@@ -134,7 +132,7 @@ impl Registration {
             connections: Arc::default(),
         });
         pool.workers.put(Arc::clone(&worker));
-        Self { worker, description, feeds, stop }
+        Self { worker, description, feeds, stop, _groups: groups }
     }
 
     /// Says whether its ranks may be picked.

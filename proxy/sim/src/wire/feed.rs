@@ -23,6 +23,8 @@ pub(crate) type Batch = (u64, Bytes);
 pub(crate) struct RankFeed {
     /// The rank within its worker.
     rank: u32,
+    /// What its events call it.
+    global_rank: u32,
     style: BatchStyle,
     engine: EngineWire,
     buffer_steps: usize,
@@ -42,9 +44,16 @@ struct State {
 }
 
 impl RankFeed {
-    pub(crate) fn new(rank: u32, style: BatchStyle, spec: &crate::FleetSpec, faults: Arc<Faults>) -> Self {
+    pub(crate) fn new(
+        rank: u32,
+        global_rank: u32,
+        style: BatchStyle,
+        spec: &crate::FleetSpec,
+        faults: Arc<Faults>,
+    ) -> Self {
         Self {
             rank,
+            global_rank,
             style,
             engine: spec.engine,
             buffer_steps: spec.buffer_steps,
@@ -96,7 +105,7 @@ impl RankFeed {
         if !self.enabled || faults.silent_rank == Some(self.rank) {
             return;
         }
-        let rank = faults.rank_claimed.unwrap_or(self.rank);
+        let rank = faults.rank_claimed.unwrap_or(self.global_rank);
         let mut state = self.state.lock();
         let payload = match self.engine {
             EngineWire::Sglang | EngineWire::Trtllm => {

@@ -133,7 +133,8 @@ impl Drop for Fleet {
 fn feed(spec: &FleetSpec, worker: usize, rank: usize, faults: &Arc<Faults>) -> Arc<RankFeed> {
     let hash_seed = if spec.hash_per_rank { 1 + (worker * spec.ranks + rank) as u64 } else { 0 };
     let style = BatchStyle { layout: spec.layout, block_size: spec.block_size, hash_seed };
-    Arc::new(RankFeed::new(rank as u32, style, spec, Arc::clone(faults)))
+    let global_rank = (spec.start_rank(worker) + rank) as u32;
+    Arc::new(RankFeed::new(rank as u32, global_rank, style, spec, Arc::clone(faults)))
 }
 
 fn core_spec(spec: &FleetSpec) -> CoreSpec {

@@ -104,7 +104,9 @@ pub(super) fn json_response(status: StatusCode, json: &Value) -> Response<Body> 
 }
 
 fn metrics_page(worker: &Worker) -> Response<Body> {
-    let page = worker.stale_metrics().unwrap_or_else(|| metrics::page(&worker.spec, &worker.stats()));
+    let page = worker
+        .stale_metrics()
+        .unwrap_or_else(|| metrics::page(&worker.spec, worker.start_rank(), &worker.stats()));
     let mut response = Response::new(text_body(page));
     let kind = HeaderValue::from_static("text/plain; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);

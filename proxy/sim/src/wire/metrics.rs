@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::model::core::RankStats;
 use crate::spec::FleetSpec;
 
-/// The page of a worker whose ranks stand like this.
-pub(crate) fn page(spec: &FleetSpec, ranks: &[RankStats]) -> String {
-    let mut page = Page { out: String::with_capacity(8192), model: &spec.model_name };
+/// The page of a worker whose ranks, called from `start_rank` on, stand like this.
+pub(crate) fn page(spec: &FleetSpec, start_rank: usize, ranks: &[RankStats]) -> String {
+    let mut page = Page { out: String::with_capacity(8192), model: &spec.model_name, start_rank };
     let usable = f64::from(spec.blocks_per_rank - 1);
     page.gauge("num_requests_running", "Number of requests in model execution batches.", ranks, |rank| {
         rank.running as f64
@@ -86,6 +86,7 @@ pub(crate) fn page(spec: &FleetSpec, ranks: &[RankStats]) -> String {
 struct Page<'a> {
     out: String,
     model: &'a str,
+    start_rank: usize,
 }
 
 type Label<'a> = Option<(&'a str, &'a str)>;
@@ -98,6 +99,7 @@ impl Page<'_> {
 
     /// One sample; labels stand in alphabetical order, so some come before the model's and some after.
     fn labelled(&mut self, name: &str, engine: usize, before: Label<'_>, after: Label<'_>, value: f64) {
+        let engine = self.start_rank + engine;
         let _ = write!(self.out, "vllm:{name}{{engine=\"{engine}\"");
         if let Some((key, text)) = before {
             let _ = write!(self.out, ",{key}=\"{text}\"");
@@ -130,7 +132,7 @@ impl Page<'_> {
         let block_size = spec.block_size;
         let all_blocks = u64::from(spec.blocks_per_rank) * ranks as u64;
         let tokens = u64::from(spec.blocks_per_rank) * u64::from(block_size);
-        for engine in 0..ranks {
+        for engine in self.start_rank..self.start_rank + ranks {
             let _ = writeln!(
                 self.out,
                 "vllm:cache_config_info{{block_size=\"{block_size}\",cache_dtype=\"auto\",\

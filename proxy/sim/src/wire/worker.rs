@@ -131,6 +131,11 @@ impl Worker {
         self.ports.lock().replays.get(rank).copied()
     }
 
+    /// What its first rank is called where ranks have global numbers.
+    pub(super) fn start_rank(&self) -> usize {
+        self.spec.start_rank(self.index)
+    }
+
     pub(super) fn fingerprint(&self) -> String {
         format!("vllm-0.32.0-dp{}-{:08x}", self.spec.ranks, self.spec.seed as u32)
     }
@@ -180,7 +185,7 @@ impl Worker {
             }
             Fault::DropEvents(batches) => self.feeds.iter().for_each(|feed| feed.drop_next(batches)),
             Fault::StaleMetrics => {
-                let page = metrics::page(&self.spec, &self.stats());
+                let page = metrics::page(&self.spec, self.start_rank(), &self.stats());
                 *self.stale_metrics.lock() = Some(page);
             }
             _ => {}
@@ -206,7 +211,7 @@ impl Worker {
                     "buffer_steps": self.spec.buffer_steps, "hwm": super::feed::QUEUE_BATCHES,
                     "max_queue_size": super::feed::QUEUE_BATCHES, "topic": self.spec.topic,
                 });
-                sources.insert(rank.to_string(), source);
+                sources.insert((self.start_rank() + rank).to_string(), source);
             }
         }
         sources.into()

@@ -151,6 +151,10 @@ pub struct Worker {
     /// Which of its ranks step together: `worker` (all), `rank` (each alone), or `auto`.
     #[serde(default)]
     pub lockstep: Lockstep,
+    /// Name of a lockstep group that reaches over several workers, as in vLLM's hybrid and external load balancing: all ranks
+    /// of all workers of the pool that give the same name step together. Default: the worker's ranks are among themselves.
+    #[serde(default)]
+    pub group: Option<Located<String>>,
     /// Tokens per KV block. Default: discovered.
     #[serde(default)]
     pub block_size: Option<NonZeroU32>,
@@ -178,6 +182,7 @@ impl Worker {
             engine: EngineKind::default(),
             ranks: None,
             lockstep: Lockstep::default(),
+            group: None,
             block_size: None,
             blocks: None,
             events: None,

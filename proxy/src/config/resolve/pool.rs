@@ -12,7 +12,7 @@ use rankwise_policy_host::is_credential;
 
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
-use super::super::named::EngineKind;
+use super::super::named::{EngineKind, Lockstep};
 use super::super::resolved::{
     EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
 };
@@ -21,6 +21,7 @@ use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
 
 const POOL_NAME_BYTES_MAX: usize = 64;
 const WORKER_NAME_BYTES_MAX: usize = 128;
+const GROUP_NAME_BYTES_MAX: usize = 64;
 const MODEL_BYTES_MAX: usize = 256;
 const MODELS_MAX: usize = 256;
 const RETRIES_MAX: u32 = 16;
@@ -221,6 +222,7 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
         engine: worker.engine,
         ranks,
         lockstep: worker.lockstep,
+        group: resolve_group(path, worker.group.as_ref(), worker.lockstep)?,
         block_size: worker.block_size,
         blocks: worker.blocks,
         events,
@@ -240,6 +242,19 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
 fn instance(worker: &Worker) -> Option<&str> {
     let mut headers = worker.headers.iter().filter(|_| worker.engine == EngineKind::Dynamo);
     headers.find(|(name, _)| name == INSTANCE_HEADER)?.1.to_str().ok()
+}
+
+fn resolve_group(
+    path: &str,
+    group: Option<&Located<String>>,
+    lockstep: Lockstep,
+) -> Result<Option<Arc<str>>, Problem> {
+    let Some(group) = group else { return Ok(None) };
+    if lockstep == Lockstep::Rank {
+        let message = format!("{path}.group: expected none where lockstep is `rank`: each rank steps alone");
+        return Err(Problem::new(group.at, message));
+    }
+    name(&format!("{path}.group"), group, GROUP_NAME_BYTES_MAX, "._-").map(Some)
 }
 
 struct BaseUrlAndName {
