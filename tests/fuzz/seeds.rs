@@ -81,7 +81,17 @@ impl Seeds {
         // The page is long: one without it is where the rest is found out.
         let short = seed.split(|byte| *byte == 0xFF).enumerate();
         let short: Vec<_> = short.map(|(at, part)| if at == 1 { &[][..] } else { part }).collect();
-        self.write("discovery", "vllm-without-metrics", &short.join(&0xFF))
+        self.write("discovery", "vllm-without-metrics", &short.join(&0xFF))?;
+        let sglang = br#"{"data":[{"id":"m"}]}/{"page_size":64,"attn_dp_size":4,"max_total_num_tokens":4096,"kv_events":{"publisher":"zmq",
+            "endpoint_host":"*","endpoint_port_base":5557,"topic":"","block_size":64,"dp_size":4,"replay_endpoint_port_base":5657}}"#;
+        self.write(
+            "discovery",
+            "sglang",
+            &sglang.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF),
+        )?;
+        let shim = br#"{"data":[{"id":"m"}]}/{"ranks":4,"block_size":32,"blocks":2231,"events":{"port":5557,"replay_port":5657}}/
+            {"version":"1.3.0"}"#;
+        self.write("discovery", "trtllm", &shim.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF))
     }
 
     /// What clients and operators send.

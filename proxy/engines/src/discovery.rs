@@ -15,9 +15,6 @@ pub(crate) use endpoint::{offset, reachable};
 /// Most ranks of one worker.
 pub const RANKS_MAX: usize = 4096;
 
-/// Bytes of an answer worth reading; vLLM 0.32 sends 45 kB of metrics per rank.
-pub const ANSWER_BYTES_MAX: usize = 16 << 20;
-
 /// What config sets by hand; each wins over what is discovered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
-use rankwise_engines::vllm::events::{BatchLimits, Translation, Translator, decode};
+use rankwise_engines::events::{BatchLimits, Translation, Translator, decode};
 
 fuzz_target!(|payload: &[u8]| {
     let limits = BatchLimits { payload_bytes_max: 1 << 16, events_max: 1 << 10 };

@@ -13,8 +13,8 @@ use rankwise_core::hash::HashKey;
 use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId};
 use rankwise_core::state::{RoutingState, StateConfig};
 use rankwise_core::target::TargetSpec;
-use rankwise_engines::vllm::events::Translation;
-use rankwise_engines::vllm::feed::{Feed, FeedAction, FeedConfig, FeedPhase};
+use rankwise_engines::events::Translation;
+use rankwise_engines::feed::{Feed, FeedAction, FeedConfig, FeedPhase};
 
 const BLOCK_SIZE: BlockSize = BlockSize(32);
 const BLOCKS_MAX: usize = 4096;
