@@ -30,6 +30,12 @@ impl Prompt {
         Self { namespace, tokens, prefix_key: 0, blocks: SmallVec::from_iter([(block_size, chain)]) }
     }
 
+    /// The same as [`chain`](Self::chain), to keep.
+    pub(crate) fn shared_chain(&self, block_size: BlockSize) -> Option<Chain> {
+        let (_, chain) = self.blocks.iter().find(|(size, _)| *size == block_size)?;
+        (chain.len() == self.chain(block_size).len()).then(|| chain.clone())
+    }
+
     /// Its whole blocks for a block size. Never more than the tokens allow.
     pub fn chain(&self, block_size: BlockSize) -> &[PrefixHash] {
         let whole = self.tokens.checked_div(block_size.0).unwrap_or(0) as usize;

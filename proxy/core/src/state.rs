@@ -7,6 +7,7 @@ mod booking;
 mod config;
 mod end;
 mod inner;
+mod learn;
 mod report;
 mod show;
 mod topology;
@@ -138,6 +139,13 @@ impl RoutingState {
         self.inner.write().clear_cache(target);
     }
 
+    /// The target's engine tells no events: from now on what it holds is learned from bookings. A prompt counts as cached
+    /// there, and its blocks as pending no more, once its first output has come; for
+    /// [`learned_ttl_ms`](StateConfig::learned_ttl_ms), or until later prompts need the room.
+    pub fn learn_from_bookings(&self, target: TargetId) {
+        self.inner.write().learn_from_bookings(target);
+    }
+
     /// Whether a block of the target that is stored again has one more copy, as it has by default. Off for as long as the
     /// engine may report again what it holds: the first removal then takes a block away, which shows too little rather
     /// than too much.
@@ -163,8 +171,14 @@ impl RoutingState {
     /// Lets time pass: ends graces, and prefills of requests that are not streamed. To be called every few 10 ms.
     pub fn advance(&self, now: Millis) {
         self.see(now);
-        if self.inner.read().is_due(now) {
+        let inner = self.inner.read();
+        let (is_due, is_outdated) = (inner.is_due(now), inner.is_outdated(now));
+        drop(inner);
+        if is_due {
             self.inner.write().advance(now);
+        }
+        if is_outdated {
+            self.inner.write().forget_outdated(now);
         }
     }
 

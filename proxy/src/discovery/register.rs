@@ -90,7 +90,6 @@ impl Registration {
             }
             let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
             let cold = heals.then(|| Arc::new(ColdRank::new()));
-            // Without a feed the target's index stays untrusted, as it is made.
             if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
                 let translation =
                     Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
@@ -112,6 +111,11 @@ impl Registration {
                     copies_counted: true,
                 };
                 feeds.spawn(feeds::run(feed, stop.clone()));
+            } else {
+                // Nothing tells what it holds, so that is learned from what it is sent.
+                pool.state.learn_from_bookings(target.id);
+                target.health.set_condition(target.health.condition().and(Condition::APPROXIMATE));
+                target.feed.set_trusted(true);
             }
             let pin = pin.unwrap_or_else(|| description.pinning.left_open());
             ranks.push(Rank { target, pin: pin.into(), metrics, cold });

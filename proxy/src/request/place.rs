@@ -14,7 +14,7 @@ use rankwise_core::request::PlacementRequest;
 use rankwise_core::sessions::Session;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, Raced};
-use rankwise_core::target::{Availability, Target};
+use rankwise_core::target::{Availability, Condition, Target};
 use rankwise_policy_host::{Activation, Current, ThreadPolicies};
 
 use super::pin::Pin;
@@ -291,7 +291,9 @@ impl Decider {
                 let tokens = |blocks| {
                     worker.engine.expected_cached_tokens(blocks, promise.block_size, promise.prompt_tokens)
                 };
-                let expected = placement.request.prompt.map(|_| Expected {
+                // What is only learned is no promise of the engine's.
+                let is_told = !target.condition().has(Condition::APPROXIMATE);
+                let expected = placement.request.prompt.filter(|_| is_told).map(|_| Expected {
                     held_tokens: tokens(held),
                     pending_tokens: tokens(held + promise.pending_blocks),
                     block_size: promise.block_size.0,

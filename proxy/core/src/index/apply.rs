@@ -5,7 +5,7 @@ use super::cache::{Lane, Named};
 use super::place::Spot;
 use super::{Applied, Index, Slot, Span};
 use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
-use crate::hash::PrefixHash;
+use crate::hash::{BlockHash, EngineHash, PrefixHash};
 use crate::ids::BlockSize;
 
 /// Names that are warmed together before they are used.
@@ -68,7 +68,7 @@ impl Index {
             applied.wrong_block_size = true;
             return;
         }
-        let (mut spot, root) = match parent {
+        let (spot, root) = match parent {
             Parent::Root(namespace) => (Spot::Root, PrefixHash::root(namespace, block_size)),
             Parent::Block(engine) => {
                 let found = cache.find(engine, group, tier).find_map(|address| self.resolve(address));
@@ -85,6 +85,43 @@ impl Index {
             *prefix = prefix.then(block.content);
             Some(*prefix)
         }));
+        self.store_chain(slot, spot, blocks, (tier, group), &mut scratch, applied, arrived);
+        scratch.chain.shrink_to(4096);
+        self.scratch = scratch;
+    }
+
+    /// The target computed a prompt, as far as is known: each block is named by its own prefix.
+    pub(crate) fn remember(&mut self, slot: Slot, chain: &[PrefixHash], arrived: &mut Vec<Span>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.chain.clear();
+        scratch.chain.extend_from_slice(chain);
+        let blocks: Vec<_> = chain
+            .iter()
+            .map(|prefix| StoredBlock { engine: EngineHash(prefix.0), content: BlockHash(prefix.0) })
+            .collect();
+        let kind = (Tier::Device, CacheGroup::default());
+        self.store_chain(slot, Spot::Root, &blocks, kind, &mut scratch, &mut Applied::default(), arrived);
+        self.scratch = scratch;
+    }
+
+    /// What [`remember`](Self::remember) did once, undone.
+    pub(crate) fn forget(&mut self, slot: Slot, chain: &[PrefixHash]) {
+        let names = chain.iter().rev().map(|prefix| EngineHash(prefix.0));
+        self.remove(slot, names, (Tier::Device, CacheGroup::default()), &mut Applied::default());
+    }
+
+    /// Stores blocks whose prefixes stand in `scratch.chain`.
+    #[expect(clippy::too_many_arguments, reason = "as of `store`")]
+    fn store_chain(
+        &mut self,
+        slot: Slot,
+        mut spot: Spot,
+        blocks: &[StoredBlock],
+        (tier, group): (Tier, CacheGroup),
+        scratch: &mut Scratch,
+        applied: &mut Applied,
+        arrived: &mut Vec<Span>,
+    ) {
         let mut done = 0;
         while done < blocks.len() {
             let Some(span) = self.place(spot, &scratch.chain[done..]) else {
@@ -95,7 +132,7 @@ impl Index {
                 break;
             };
             let count = usize::from(span.end - span.start);
-            self.name(slot, span, &blocks[done..done + count], (tier, group), &mut scratch, applied);
+            self.name(slot, span, &blocks[done..done + count], (tier, group), scratch, applied);
             self.cover(slot, tier, span, &scratch.again, arrived);
             done += count;
             spot = Spot::After(span.extent, span.end);
@@ -112,8 +149,6 @@ impl Index {
                 }
             }
         }
-        scratch.chain.shrink_to(4096);
-        self.scratch = scratch;
     }
 
     /// Gives each block of a span one more copy under its name.
@@ -182,7 +217,7 @@ fn is_removal(event: &CacheEvent, kind: (Tier, CacheGroup)) -> bool {
     matches!(event, CacheEvent::Removed { tier, group, .. } if (*tier, *group) == kind)
 }
 
-fn removed(event: &CacheEvent) -> &[crate::hash::EngineHash] {
+fn removed(event: &CacheEvent) -> &[EngineHash] {
     match event {
         CacheEvent::Removed { blocks, .. } => blocks,
         _ => &[],
@@ -190,7 +225,7 @@ fn removed(event: &CacheEvent) -> &[crate::hash::EngineHash] {
 }
 
 /// Brings the places of names into the cache, all at once.
-pub(super) fn warm(lane: &Lane, names: impl Iterator<Item = crate::hash::EngineHash>) {
+pub(super) fn warm(lane: &Lane, names: impl Iterator<Item = EngineHash>) {
     // The sum is of no use but keeps the reads.
     std::hint::black_box(names.fold(0, |sum, name| sum ^ lane.names.warm(name)));
 }

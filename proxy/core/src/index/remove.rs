@@ -19,6 +19,8 @@ impl Index {
     ) {
         let mut names = names.peekable();
         let mut run: Option<Span> = None;
+        // The address before the run, from which it can go on without looking anything up.
+        let mut before = None;
         while names.peek().is_some() {
             let batch: SmallVec<[EngineHash; WARM]> = names.by_ref().take(WARM).collect();
             let Some(cache) = self.caches.get_mut(slot as usize).and_then(Option::as_mut) else { return };
@@ -27,13 +29,21 @@ impl Index {
                 continue;
             };
             warm(lane, batch.iter().copied());
-            for name in batch {
-                let Some(cache) = self.caches.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-                let Some(lane) = cache.lane_mut(group, tier) else { return };
-                let Some((address, last)) = lane.remove(name) else {
+            let taken: SmallVec<[_; WARM]> =
+                batch.into_iter().map(|name| (name, lane.remove(name))).collect();
+            for (name, taken) in taken {
+                let Some((address, last)) = taken else {
                     applied.unknown_removals += 1;
                     continue;
                 };
+                if let Some(run) = run.as_mut().filter(|run| last && run.start > 0 && before == Some(address))
+                {
+                    run.start -= 1;
+                    before = Some(address - 1);
+                    self.names -= 1;
+                    applied.removed += 1;
+                    continue;
+                }
                 let Some((extent, offset)) = self.resolve(address) else {
                     self.forget_stale(slot, (tier, group), name, last);
                     applied.unknown_removals += 1;
@@ -44,10 +54,10 @@ impl Index {
                     continue;
                 }
                 self.names -= 1;
-                match run.as_mut().filter(|run| run.extent == extent) {
-                    Some(run) if offset + 1 == run.start => run.start = offset,
-                    Some(run) if offset == run.end => run.end += 1,
-                    _ => {
+                match run.as_mut().filter(|run| run.extent == extent && offset == run.end) {
+                    Some(run) => run.end += 1,
+                    None => {
+                        before = Some(address - 1);
                         if let Some(run) = run.replace(Span { extent, start: offset, end: offset + 1 }) {
                             self.uncover(slot, tier, run);
                         }

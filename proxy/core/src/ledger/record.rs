@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Bits;
+use crate::hash::Chain;
 use crate::ids::{Millis, WorkerId};
 use crate::index::{Segment, Slot};
 
@@ -21,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) charged: Bits,
     /// Positions of the blocks that are pending for it.
     pub(crate) pending: Bits,
+    /// The prompt, where its blocks are learned to be cached once they are computed; taken when they are.
+    pub(crate) learnable: Option<Chain>,
     /// Prefill tokens booked for what is left to compute.
     pub(crate) prefill_tokens: u64,
     pub(crate) private_blocks: u64,

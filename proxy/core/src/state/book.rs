@@ -1,5 +1,9 @@
 //! Making a booking: load, and the pending blocks in the same step.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::inner::Inner;
 use super::{Booking, Choice, Expected, Raced, RoutingState};
 use crate::ids::{Millis, TargetId, WorkerId};
@@ -7,8 +11,6 @@ use crate::index::{Known, Slot};
 use crate::ledger::{Bits, BookingId, Record, RecordPlace};
 use crate::request::{PlacementRequest, Private};
 use crate::snapshot::{Overlap, Snapshot};
-use smallvec::SmallVec;
-use std::sync::Arc;
 
 /// What a booking came to.
 pub(super) struct Booked {
@@ -68,12 +70,16 @@ impl RoutingState {
 impl Inner {
     fn book_target(&mut self, slot: Slot, request: &PlacementRequest<'_>, now: Millis) -> Option<Booked> {
         let id = BookingId(self.next_booking);
+        let is_learned = self.is_learned(slot);
         let (_, ledger) = self.ledgers.get_mut(slot as usize)?.as_mut()?;
         self.next_booking += 1;
         let block_size = ledger.block_size;
         let zeroed = ledger.confirmations.weight_zeroed;
         let segments = self.index.place_prompt(request.chain(block_size));
         let known = self.index.known(slot, &segments);
+        let prompt = request.prompt.filter(|_| is_learned);
+        let learnable =
+            prompt.and_then(|prompt| prompt.shared_chain(block_size)).filter(|_| !segments.is_empty());
         let blocks = segments.last().map_or(0, |last| last.range().end);
         let overlap = overlap(&known, zeroed);
         let pending = Bits::all(blocks).and_not(&known.device);
@@ -94,6 +100,7 @@ impl Inner {
             segments,
             charged,
             pending,
+            learnable,
             prefill_tokens: charged_tokens + private.tokens(),
             private_blocks: private.blocks(0),
             running: request.running(),
@@ -154,6 +161,7 @@ impl Inner {
             segments: SmallVec::new(),
             charged: Bits::default(),
             pending: Bits::default(),
+            learnable: None,
             prefill_tokens: private.tokens(),
             private_blocks: private.blocks(0),
             running: request.running(),

@@ -15,6 +15,11 @@ pub struct StateConfig {
     pub unconfirmed_permille_max: u32,
     /// After how many pending blocks the share is judged, each time anew.
     pub unconfirmed_sample: u32,
+    /// How long a prompt is taken to be cached on a target whose cache is learned
+    /// ([`learn_from_bookings`](super::RoutingState::learn_from_bookings)). As in Dynamo.
+    pub learned_ttl_ms: u64,
+    /// How many blocks such a target is taken to have room for if that is not known.
+    pub learned_blocks_max: u32,
     /// Whether output tokens add to active blocks. Off, as in Dynamo.
     pub track_output_blocks: bool,
 }
@@ -27,6 +32,8 @@ impl Default for StateConfig {
             pending_grace_ms_max: 2000,
             unconfirmed_permille_max: 200,
             unconfirmed_sample: 1000,
+            learned_ttl_ms: 120_000,
+            learned_blocks_max: 1 << 16,
             track_output_blocks: false,
         }
     }

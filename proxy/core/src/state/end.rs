@@ -36,6 +36,17 @@ impl Inner {
             }
         }
         self.change_prefill(id, |record| record.prefilled = true);
+        self.learn(id, now);
+    }
+
+    /// The booking's prompt is computed: where nothing will tell so, it is taken as cached.
+    fn learn(&mut self, id: BookingId, now: Millis) {
+        let Some(record) = self.bookings.get_mut(&id) else { return };
+        if let RecordPlace::Target(slot) = record.place
+            && let Some(chain) = record.learnable.take()
+        {
+            self.remember(slot, chain, now);
+        }
     }
 
     /// Changes what a record says of its prefill, and the ledger with it.
@@ -189,6 +200,9 @@ impl Inner {
     }
 
     pub(super) fn end(&mut self, id: BookingId, how: End, now: Millis) {
+        if how == End::Answered {
+            self.learn(id, now);
+        }
         let Some(mut record) = self.bookings.remove(&id) else { return };
         if let Some(at) = record.due.take() {
             self.due.remove(&(at, id));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::learn::Learned;
 use super::{StateConfig, Topology};
 use crate::event::CacheEvent;
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
@@ -27,7 +28,9 @@ pub(super) struct Inner {
     pub(super) workers: FxHashMap<WorkerId, WorkerLedger>,
     /// When something is to happen to a booking: a grace ends, or a prefill that nothing else tells the end of.
     pub(super) due: BTreeSet<(Millis, BookingId)>,
-    arrived: Vec<Span>,
+    /// Targets without events, by slot.
+    pub(super) learned: FxHashMap<Slot, Learned>,
+    pub(super) arrived: Vec<Span>,
 }
 
 impl Inner {
@@ -44,6 +47,7 @@ impl Inner {
             next_booking: 0,
             workers: FxHashMap::default(),
             due: BTreeSet::new(),
+            learned: FxHashMap::default(),
             arrived: Vec::new(),
         }
     }
@@ -62,6 +66,12 @@ impl Inner {
 
     pub(super) fn worker_of(&self, slot: Slot) -> Option<WorkerId> {
         self.ledgers.get(slot as usize).and_then(Option::as_ref).map(|(target, _)| target.spec.worker)
+    }
+
+    /// Usable KV blocks of a target; 0 unknown.
+    pub(super) fn capacity(&self, slot: Slot) -> u32 {
+        let entry = self.ledgers.get(slot as usize).and_then(Option::as_ref);
+        entry.map_or(0, |(target, _)| target.spec.capacity_blocks)
     }
 
     pub(super) fn add_target(&mut self, spec: TargetSpec) -> Arc<Target> {
@@ -86,6 +96,7 @@ impl Inner {
         let worker = self.worker_of(slot);
         self.void(RecordPlace::Target(slot));
         self.index.remove_cache(slot);
+        self.learned.remove(&slot);
         self.ledgers[slot as usize] = None;
         self.publish();
         if let Some(worker) = worker
@@ -102,6 +113,7 @@ impl Inner {
             self.void(RecordPlace::Worker(worker));
         }
         self.index.clear_cache(slot);
+        self.unlearn(slot);
         if let Some(ledger) = self.ledger_mut(slot) {
             // A snapshot from before the restart must not book unseen.
             *ledger = TargetLedger::new(id, ledger.block_size, ledger.epoch + 1);
@@ -128,6 +140,7 @@ impl Inner {
                 applied.confirmed += self.confirm(slot, span, now);
             }
             if let Some(CacheEvent::Cleared) = events.last() {
+                self.unlearn(slot);
                 self.drop_pending(slot);
             }
         }
@@ -146,6 +159,7 @@ impl Inner {
     pub(super) fn clear_cache(&mut self, id: TargetId) {
         if let Some(slot) = self.slot(id) {
             self.index.clear_cache(slot);
+            self.unlearn(slot);
         }
     }
 }

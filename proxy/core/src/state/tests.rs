@@ -1,5 +1,6 @@
 mod differential;
 mod fleet;
+mod learned;
 mod ledger;
 mod model;
 mod pending;
