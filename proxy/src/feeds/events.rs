@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use rankwise_core::event::CacheEvent;
 use rankwise_core::target::Target;
 use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::time::{Instant, sleep, timeout};
@@ -153,20 +154,29 @@ impl EventFeed {
         let id = self.target.id;
         self.count_copies();
         let mut unknown_parent = false;
+        let mut events = Vec::new();
+        let state = Arc::clone(&self.pool.state);
+        let apply = |events: &mut Vec<CacheEvent>| {
+            let applied = state.apply_batch(id, events, clock::now());
+            events.clear();
+            applied.unknown_parent
+        };
         // Bounded: an unknown parent asks for a resync at most once in a while.
         while !actions.is_empty() {
             for action in actions.drain(..) {
                 match action {
-                    FeedAction::Clear => self.pool.state.clear_cache(id),
-                    FeedAction::Apply(event) => {
-                        unknown_parent |= self.pool.state.apply(id, &event, clock::now()).unknown_parent;
+                    FeedAction::Clear => {
+                        unknown_parent |= apply(&mut events);
+                        state.clear_cache(id);
                     }
+                    FeedAction::Apply(event) => events.push(event),
                     FeedAction::RequestReplay { from, id } => {
                         self.metrics.event_replays.inc();
                         replays.start(self.source.replay.clone(), from, id);
                     }
                 }
             }
+            unknown_parent |= apply(&mut events);
             if std::mem::take(&mut unknown_parent) {
                 if let Some(cold) = &self.cold {
                     cold.unknown_parent(clock::now());
