@@ -10,10 +10,9 @@ use crate::compile::Compiled;
 use crate::deadline::thread_cpu;
 use crate::error::Refusal;
 use crate::failure::{PolicyFailure, bounded};
-use crate::host::Shared;
 use crate::instance::Instance;
-use crate::maker::Job;
 use crate::needs;
+use crate::runtime::Runtime;
 use crate::smoke::{Smoke, SmokeTable};
 use crate::version::PolicyVersion;
 use crate::window::FailureWindow;
@@ -30,7 +29,7 @@ pub struct PoolInfo {
 /// A policy configured for a pool. Shared by all threads; each takes an instance of its own from here.
 pub struct Activation {
     id: u64,
-    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
     compiled: Arc<Compiled>,
     pool: PoolInfo,
     settings_json: String,
@@ -47,14 +46,14 @@ pub struct Activation {
 
 impl Activation {
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        runtime: &Arc<Runtime>,
         compiled: &Arc<Compiled>,
         pool: &PoolInfo,
         settings: &serde_json::Value,
         smoke: &Smoke<'_>,
         warm: usize,
     ) -> Result<Arc<Self>, Refusal> {
-        let config = &shared.config;
+        let config = &runtime.config;
         let settings_json = settings.to_string();
         let before = thread_cpu();
         let mut first = Instance::create(compiled.pre(), config).map_err(Refusal::Instantiate)?;
@@ -64,8 +63,8 @@ impl Activation {
         let needs = needs::check(&wanted).map_err(Refusal::Needs)?;
         let table = (smoke.table)(&needs);
         let mut activation = Self {
-            id: shared.next_id(),
-            shared: Arc::clone(shared),
+            id: runtime.next_id(),
+            runtime: Arc::clone(runtime),
             compiled: Arc::clone(compiled),
             pool: pool.clone(),
             settings_json,
@@ -99,6 +98,11 @@ impl Activation {
         self.compiled.version()
     }
 
+    /// What it was made of.
+    pub fn compiled(&self) -> &Arc<Compiled> {
+        &self.compiled
+    }
+
     /// The pool it was configured for.
     pub fn pool(&self) -> &PoolInfo {
         &self.pool
@@ -124,8 +128,8 @@ impl Activation {
         self.ready().len()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
     }
 
     pub(crate) fn is_published(&self) -> bool {
@@ -146,8 +150,14 @@ impl Activation {
             let mut ready = self.ready();
             (ready.pop(), ready.len())
         };
-        if left < self.shared.config.spares && !self.refilling.swap(true, Ordering::AcqRel) {
-            let taken = self.shared.maker.hand_over(Job::Refill(Arc::downgrade(self)));
+        if left < self.runtime.config.spares && !self.refilling.swap(true, Ordering::AcqRel) {
+            let activation = Arc::downgrade(self);
+            let refill = move || {
+                if let Some(activation) = activation.upgrade() {
+                    activation.refill();
+                }
+            };
+            let taken = self.runtime.maker.hand_over(refill);
             if !taken {
                 self.refilling.store(false, Ordering::Release);
             }
@@ -160,9 +170,9 @@ impl Activation {
     }
 
     /// Makes spares until there are enough. On the maker's thread.
-    pub(crate) fn refill(&self) {
+    fn refill(&self) {
         self.refilling.store(false, Ordering::Release);
-        while self.ready().len() < self.shared.config.spares {
+        while self.ready().len() < self.runtime.config.spares {
             match self.make() {
                 Ok(instance) => self.ready().push(instance),
                 Err(failure) => {
@@ -174,7 +184,7 @@ impl Activation {
     }
 
     fn make(&self) -> Result<Instance, PolicyFailure> {
-        let config = &self.shared.config;
+        let config = &self.runtime.config;
         let mut instance = Instance::create(self.compiled.pre(), config)?;
         let wanted = instance.configure(
             &self.pool.model,
@@ -191,12 +201,12 @@ impl Activation {
 
     /// The first pick of an instance touches its memory and may set up an interpreter.
     fn warm_up(&self, instance: &mut Instance) -> Result<(), PolicyFailure> {
-        let budget = self.shared.config.configure_cpu_budget;
+        let budget = self.runtime.config.configure_cpu_budget;
         instance.pick(budget, &self.request, self.table.rows, &self.table.columns).map(drop)
     }
 
     fn smoke(&self, instance: &mut Instance) -> Result<(), PolicyFailure> {
-        let budget = self.shared.config.cpu_budget;
+        let budget = self.runtime.config.cpu_budget;
         let answer = instance
             .pick(budget, &self.request, self.table.rows, &self.table.columns)?
             .map_err(|text| PolicyFailure::Error(bounded(&text)))?;

@@ -17,6 +17,32 @@ pub struct PolicyLane {
     history_max: usize,
 }
 
+/// Which of a pool's policies decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// The one in force.
+    #[default]
+    Active,
+    /// The one on trial for a share of the requests.
+    Canary,
+    /// The one that decides along and is not followed.
+    Shadow,
+}
+
+impl Lane {
+    /// All lanes.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Canary, Self::Shadow];
+
+    /// The label in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// What decides in a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Serving {

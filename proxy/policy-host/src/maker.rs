@@ -1,21 +1,12 @@
 //! The thread that makes spare instances and drops old ones, so that a request's thread need not.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-
-use crate::activation::Activation;
-use crate::instance::Instance;
 
 /// Jobs that may wait. More than that are done by whoever has them (drop) or asked for again (refill).
 const JOBS_MAX: usize = 256;
 
-pub(crate) enum Job {
-    /// Make spare instances.
-    Refill(Weak<Activation>),
-    /// Drop an instance, and what it may have been the last to hold.
-    Drop(Box<(Instance, Arc<Activation>)>),
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread, until this is dropped.
 pub(crate) struct Maker {
@@ -30,9 +21,9 @@ impl Maker {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Hands over a job, without waiting. Whether it was taken.
-    pub(crate) fn hand_over(&self, job: Job) -> bool {
-        match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+    /// Hands over a job, without waiting. Whether it was taken; if not it is dropped here, with all it holds.
+    pub(crate) fn hand_over(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        match self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(job))) {
             Some(Ok(())) => true,
             Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => false,
         }
@@ -51,13 +42,6 @@ impl Drop for Maker {
 
 fn work(todo: &Receiver<Job>) {
     while let Ok(job) = todo.recv() {
-        match job {
-            Job::Refill(activation) => {
-                if let Some(activation) = activation.upgrade() {
-                    activation.refill();
-                }
-            }
-            Job::Drop(old) => drop(old),
-        }
+        job();
     }
 }

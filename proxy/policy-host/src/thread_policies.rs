@@ -8,7 +8,6 @@ use crate::activation::Activation;
 use crate::answer;
 use crate::failure::{PolicyFailure, bounded};
 use crate::instance::Instance;
-use crate::maker::Job;
 
 /// The instances of one request thread: one for every activation that it asks, and the last one that is no longer in
 /// force.
@@ -54,7 +53,7 @@ impl ThreadPolicies {
         self.clock += 1;
         let entry = &mut self.entries[position];
         entry.last_used = self.clock;
-        let budget = activation.shared().config.cpu_budget;
+        let budget = activation.runtime().config.cpu_budget;
         match entry.instance.pick(budget, request, rows, columns) {
             Ok(answer) => {
                 if entry.instance.nearly_full() {
@@ -89,7 +88,7 @@ impl ThreadPolicies {
     #[cold]
     fn adopt(&mut self, activation: &Arc<Activation>) -> Result<usize, PolicyFailure> {
         self.retire(1);
-        let max = activation.shared().config.thread_instances_max.max(1);
+        let max = activation.runtime().config.thread_instances_max.max(1);
         while self.entries.len() >= max {
             let oldest =
                 (0..self.entries.len()).min_by_key(|&i| self.entries[i].last_used).unwrap_or_default();
@@ -139,6 +138,6 @@ fn give_up(entry: Entry) {
 
 /// Dropping an instance unmaps memory, and dropping the last holder of an activation drops much more: not here.
 fn hand_over(instance: Instance, activation: Arc<Activation>) {
-    let shared = Arc::clone(activation.shared());
-    shared.maker.hand_over(Job::Drop(Box::new((instance, activation))));
+    let runtime = Arc::clone(activation.runtime());
+    runtime.maker.hand_over(move || drop((instance, activation)));
 }

@@ -27,7 +27,8 @@ impl fmt::Display for PolicyVersion {
     }
 }
 
-pub(crate) fn digest(wasm: &[u8]) -> String {
+/// The digest of a component: SHA-256, lower-case hex.
+pub fn digest(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -54,6 +55,16 @@ struct Known {
     compiled: Weak<Compiled>,
 }
 
+impl Named {
+    fn add(&mut self, digest: &str, number: u32) {
+        if self.known.len() == VERSIONS_MAX {
+            self.known.pop_front();
+        }
+        self.last_number = self.last_number.max(number);
+        self.known.push_back(Known { digest: digest.to_owned(), number, compiled: Weak::new() });
+    }
+}
+
 impl Versions {
     /// The version that these bytes are, and what they were compiled to if somebody still holds it. Over `names_max`
     /// names the one not used for longest is forgotten.
@@ -63,6 +74,24 @@ impl Versions {
         digest: &str,
         names_max: usize,
     ) -> (u32, Option<Arc<Compiled>>) {
+        let named = self.named(name, names_max);
+        if let Some(known) = named.known.iter().find(|known| known.digest == digest) {
+            return (known.number, known.compiled.upgrade());
+        }
+        let number = named.last_number + 1;
+        named.add(digest, number);
+        (number, None)
+    }
+
+    /// Gives these bytes a number that they had before, unless they have one or it is another's.
+    pub(crate) fn remember(&mut self, name: &str, digest: &str, number: u32, names_max: usize) {
+        let named = self.named(name, names_max);
+        if !named.known.iter().any(|known| known.digest == digest || known.number == number) {
+            named.add(digest, number);
+        }
+    }
+
+    fn named(&mut self, name: &str, names_max: usize) -> &mut Named {
         self.clock += 1;
         if !self.names.contains_key(name) && self.names.len() >= names_max.max(1) {
             let oldest =
@@ -73,16 +102,7 @@ impl Versions {
         }
         let named = self.names.entry(name.to_owned()).or_default();
         named.last_used = self.clock;
-        if let Some(known) = named.known.iter().find(|known| known.digest == digest) {
-            return (known.number, known.compiled.upgrade());
-        }
-        named.last_number += 1;
-        if named.known.len() == VERSIONS_MAX {
-            named.known.pop_front();
-        }
-        let number = named.last_number;
-        named.known.push_back(Known { digest: digest.to_owned(), number, compiled: Weak::new() });
-        (number, None)
+        named
     }
 
     /// Remembers what a version was compiled to.
@@ -114,6 +134,15 @@ mod tests {
         assert_eq!(number("other", "a"), 1);
         assert_eq!(number("rr", "b"), 2);
         assert_eq!(number("kv", "b"), 1);
+    }
+
+    #[test]
+    fn numbers_of_an_earlier_process_are_kept() {
+        let mut versions = Versions::default();
+        versions.remember("kv", "c", 3, 2);
+        versions.remember("kv", "d", 3, 2);
+        let mut number = |digest: &str| versions.meet("kv", digest, 2).0;
+        assert_eq!([number("d"), number("c"), number("a")], [4, 3, 5]);
     }
 
     #[test]

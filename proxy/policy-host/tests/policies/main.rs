@@ -10,3 +10,4 @@ mod refused;
 mod sdk;
 mod spoilt;
 mod swapped;
+mod text;

@@ -1,0 +1,39 @@
+//! What every activation needs for as long as it lives: the engine with its epochs, and the maker.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::Engine;
+
+use crate::config::HostConfig;
+use crate::engine;
+use crate::error::HostError;
+use crate::maker::Maker;
+use crate::ticker::Ticker;
+
+/// Engine and threads of a host. They end with its last holder.
+pub(crate) struct Runtime {
+    pub(crate) config: HostConfig,
+    pub(crate) maker: Maker,
+    pub(crate) engine: Engine,
+    last_id: AtomicU64,
+    _ticker: Ticker,
+}
+
+impl Runtime {
+    pub(crate) fn start(config: HostConfig) -> Result<Self, HostError> {
+        let setup = |error: std::io::Error| HostError::Setup(format!("start a thread: {error}"));
+        let engine = engine::build(&config)?;
+        Ok(Self {
+            maker: Maker::start().map_err(setup)?,
+            _ticker: Ticker::start(&engine).map_err(setup)?,
+            engine,
+            config,
+            last_id: AtomicU64::new(0),
+        })
+    }
+
+    /// 1, 2, 3 and so on.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
