@@ -1,7 +1,9 @@
 //! The admin API: workers, ranks, policies. JSON over HTTP/1.1, on loopback unless config says otherwise.
 
+mod decisions;
 mod policies;
 mod pools;
+mod trials;
 mod workers;
 
 use std::sync::Arc;
@@ -131,12 +133,38 @@ impl Admin {
             (&Method::GET, ["v1", "pools", pool, "policy"]) => {
                 Ok((StatusCode::OK, pools::policy(self.pool(pool)?.0)))
             }
+            (&Method::GET, ["v1", "pools", pool, "policy", "log"]) => {
+                Ok((StatusCode::OK, policies::log(self.pool(pool)?.0)))
+            }
             (&Method::PUT, ["v1", "pools", pool, "policy"]) => {
                 let pool = Arc::clone(self.pool(pool)?.0);
                 policies::activate(self, pool, &read(body, JSON_BYTES_MAX).await?).await
             }
             (&Method::POST, ["v1", "pools", pool, "policy", "rollback"]) => {
-                policies::rollback(self.pool(pool)?.0)
+                let pool = Arc::clone(self.pool(pool)?.0);
+                policies::rollback(&pool, &read(body, JSON_BYTES_MAX).await?)
+            }
+            (_, ["v1", "pools", pool, trial @ ("canary" | "shadow")]) => {
+                let pool = Arc::clone(self.pool(pool)?.0);
+                let body = read(body, JSON_BYTES_MAX).await?;
+                match (&head.method, *trial) {
+                    (&Method::GET, "canary") => Ok((StatusCode::OK, trials::canary(&pool))),
+                    (&Method::GET, _) => Ok((StatusCode::OK, trials::shadow(&pool))),
+                    (&Method::PUT, "canary") => trials::start_canary(self, pool, &body).await,
+                    (&Method::PUT, _) => trials::start_shadow(self, pool, &body).await,
+                    (&Method::DELETE, "canary") => trials::drop_canary(&pool, &body),
+                    (&Method::DELETE, _) => trials::drop_shadow(&pool, &body),
+                    _ => Err(Refused::not_found("no such path, or not with this method")),
+                }
+            }
+            (&Method::POST, ["v1", "pools", pool, "canary", "promote"]) => {
+                let pool = Arc::clone(self.pool(pool)?.0);
+                trials::promote(&pool, &read(body, JSON_BYTES_MAX).await?)
+            }
+            (&Method::GET, ["v1", "pools", pool, "decisions"]) => decisions::list(self.pool(pool)?.0, query),
+            (&Method::POST, ["v1", "pools", pool, "decisions"]) => {
+                let pool = Arc::clone(self.pool(pool)?.0);
+                decisions::arm(&pool, &read(body, JSON_BYTES_MAX).await?)
             }
             (&Method::GET, ["v1", "policies"]) => Ok((StatusCode::OK, policies::list(self))),
             (&Method::POST, ["v1", "policies"]) => {

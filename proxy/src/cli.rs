@@ -7,6 +7,7 @@ mod failure;
 mod launch;
 mod overrides;
 mod policy;
+mod replay;
 mod schema;
 mod serve;
 mod sim;
@@ -38,6 +39,7 @@ enum Command {
     Schema(schema::PrintSchema),
     #[command(subcommand)]
     Policy(policy::Policy),
+    Replay(replay::Replay),
 }
 
 /// Runs the command that `args` name, the program's own name first.
@@ -69,6 +71,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Schema(schema) => schema.run(),
             Self::Policy(policy) => policy.run(),
+            Self::Replay(replay) => replay.run(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! refused. [`Config`] is what the proxy runs on: defaults filled in, addresses, URLs and durations parsed, names
 //! unique. What stands between them is [`load`]; its errors name file, line and column.
 
+mod decisions;
 mod error;
 pub mod file;
 mod host;
@@ -17,6 +18,7 @@ mod resolved;
 pub mod schema;
 mod value;
 
+pub use decisions::{Decisions, Recording};
 pub use error::{ConfigError, Diagnostic};
 pub use host::{FailureLimits, PolicyHost};
 pub use limits::{
@@ -32,7 +34,7 @@ pub use resolved::{
     Shutdown, Status, Worker,
 };
 pub(crate) use value::parse_duration;
-pub use value::{BaseUrl, EventEndpoint, Secret};
+pub use value::{BaseUrl, Digest, EventEndpoint, Secret};
 
 #[cfg(test)]
 mod tests;

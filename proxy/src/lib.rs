@@ -2,7 +2,8 @@
 //!
 //! This crate is the binary and its composition root. A request goes `listen` -> `request` -> `upstream`; beside it
 //! `discovery` says which workers there are and whether they may be picked, `feeds` keep what is known of their caches,
-//! and `admin` and `status` let people in. What decides lives in the crates below: core, prompt, engines, policy-host.
+//! `decisions` keeps what was decided and why, and `admin` and `status` let people in. What decides lives in the crates
+//! below: core, prompt, engines, policy-host.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod control;
+pub mod decisions;
 pub mod demo;
 pub mod discovery;
 pub mod error;
@@ -22,6 +24,7 @@ pub mod metrics;
 pub mod policies;
 pub mod pool;
 pub mod prompts;
+pub mod replay;
 pub mod request;
 pub mod run;
 pub mod sessions;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,9 +11,11 @@ use rankwise_core::hash::{Chain, HashKey};
 use rankwise_core::ids::BlockSize;
 use rankwise_core::request::Prompt;
 use rankwise_core::state::RoutingState;
+use rankwise_policy_host::PoolInfo;
 use rankwise_prompt::{Api, RoutingFields};
 use tokio::sync::Notify;
 
+use crate::decisions::Decisions;
 use crate::error::{ProxyError, Stage};
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::policies::PoolPolicies;
@@ -71,6 +73,8 @@ pub struct Pool {
     pub workers: Workers,
     /// Its policy.
     pub policies: PoolPolicies,
+    /// What it decided.
+    pub decisions: Decisions,
     /// How prompts become token ids.
     pub prompts: PromptSource,
     /// The key of all block hashes.
@@ -88,7 +92,6 @@ pub struct Pool {
     /// Woken when a booking ends.
     changed: Notify,
     unit_changed: Notify,
-    sequence: AtomicU64,
     queued: AtomicUsize,
 }
 
@@ -111,6 +114,8 @@ pub struct PoolParts {
     pub state: Arc<RoutingState>,
     /// Its policy.
     pub policies: PoolPolicies,
+    /// What it decides.
+    pub decisions: Decisions,
     /// How prompts become token ids.
     pub prompts: PromptSource,
     /// The key of all block hashes.
@@ -136,6 +141,7 @@ impl Pool {
             state: parts.state,
             workers: Workers::default(),
             policies: parts.policies,
+            decisions: parts.decisions,
             prompts: parts.prompts,
             key: parts.key,
             sessions: parts.sessions,
@@ -143,7 +149,6 @@ impl Pool {
             limits: parts.limits,
             changed: Notify::new(),
             unit_changed: Notify::new(),
-            sequence: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
         }
     }
@@ -172,9 +177,9 @@ impl Pool {
         self.models.first().cloned().or_else(by_worker).unwrap_or_default()
     }
 
-    /// The next decision's number.
-    pub fn next_sequence(&self) -> u64 {
-        self.sequence.fetch_add(1, Relaxed)
+    /// What a policy is configured for.
+    pub fn info(&self) -> PoolInfo {
+        PoolInfo { model: self.model(), block_size: self.block_size().0 }
     }
 
     /// Says that a booking ended.

@@ -140,7 +140,9 @@ impl Proxy {
             if pool.policies.needs_prompt() { pool.prompt(api, &fields, &body).await? } else { None };
         story.prompt_tokens(prompt.as_ref().map_or(0, |prompt| prompt.tokens));
         let belongs = pool.sessions.belongs(&head.headers, &fields.session);
-        let accepted = Accepted { id, head, body, fields: &fields, prompt: prompt.as_ref(), belongs, pin };
+        let draw = fastrand::u64(..);
+        let prompt = prompt.as_ref();
+        let accepted = Accepted { id, draw, head, body, fields: &fields, prompt, belongs, pin };
         let answer = self.place_and_send(&pool, &accepted, story).await?;
         Ok((pool, answer))
     }
@@ -192,6 +194,7 @@ impl Service for Proxy {
 /// A request that was read and belongs to a pool.
 struct Accepted<'a> {
     id: &'a HeaderValue,
+    draw: u64,
     head: &'a request::Parts,
     body: Bytes,
     fields: &'a RoutingFields,
@@ -220,6 +223,8 @@ impl Accepted<'_> {
             belongs: self.belongs,
             priority: self.fields.priority,
             attempt,
+            id: self.id,
+            draw: self.draw,
             failed,
             pin: self.pin,
         }

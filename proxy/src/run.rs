@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use rankwise_policy_host::PolicyHost;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::Config;
+use crate::decisions::Observer;
 use crate::discovery::{Roster, Supervisors};
 use crate::listen::{Listener, ListenerOptions, RequestThreads};
 use crate::metrics::Metrics;
-use crate::policies::PolicyStore;
+use crate::policies::{PolicyStore, StateDir};
 use crate::pool::Pools;
 use crate::request::{Admission, Shared};
 use crate::signals::Signals;
@@ -39,6 +41,8 @@ pub struct Running {
     accepting: CancellationToken,
     tasks: JoinSet<()>,
     drain_timeout: Duration,
+    /// Dropped last: it takes what the others still have to tell.
+    _observer: Observer,
 }
 
 /// Starts a proxy on the calling runtime and its own request threads.
@@ -49,8 +53,11 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     clock::now();
     let metrics = Metrics::new()?;
     let host = PolicyHost::new(settings::policy_host(config))?;
-    let store = Arc::new(PolicyStore::new(host, config.policy_host.versions_max.get()));
-    let pools = Arc::new(pools::make(config, &metrics, &store).await?);
+    let state_dir =
+        config.state_dir.as_deref().map(StateDir::open).transpose().context("state_dir")?.map(Arc::new);
+    let store = Arc::new(PolicyStore::new(host, config.policy_host.versions_max.get(), state_dir));
+    let observer = Observer::start(config.decisions.queue_max.get()).context("start a thread")?;
+    let pools = Arc::new(pools::make(config, &metrics, &store, &observer).await?);
     let shared = Shared {
         pools: Arc::clone(&pools),
         admission: Arc::new(Admission::new(metrics.clone())),
@@ -100,6 +107,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         accepting,
         tasks,
         drain_timeout: config.shutdown.drain_timeout,
+        _observer: observer,
     })
 }
 

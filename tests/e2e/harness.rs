@@ -5,6 +5,9 @@ mod gate;
 mod guest;
 mod lanes;
 mod metrics;
+#[path = "../../proxy/policy-host/tests/policies/text.rs"]
+#[expect(dead_code, reason = "shared with the tests of the policy host")]
+pub mod policy_text;
 mod proxy;
 mod raw_engine;
 mod wait;

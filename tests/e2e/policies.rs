@@ -1,5 +1,10 @@
 //! Policies are swapped while traffic flows, and what is no policy is turned away.
 
+mod kept;
+mod runaway;
+mod trials;
+mod watched;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -34,6 +39,14 @@ fn decided_by(reply: &Reply) -> String {
 /// All that the admin API says of policies.
 async fn policies(proxy: &Proxy) -> [Value; 2] {
     [proxy.admin.get(POLICY).await.json(), proxy.admin.get("/v1/policies").await.json()]
+}
+
+/// What happened to the policy, the last step first: (cause, policy, serving).
+async fn steps(proxy: &Proxy) -> Vec<[String; 3]> {
+    let log = proxy.admin.get("/v1/pools/main/policy/log").await.json();
+    let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    let step = |step: &Value| ["cause", "policy", "serving"].map(|key| text(step, key));
+    log["steps"].as_array().expect("a list").iter().map(step).collect()
 }
 
 /// In force one after the other: the swaps that have begun, and those that have returned.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use rankwise_policy_host::{Compiled, PoolInfo};
+use rankwise_policy_host::Compiled;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, Answered, Refused, pools};
 use crate::config::{BuiltInPolicy, Fallback};
-use crate::policies::StoreError;
+use crate::policies::{Author, Cause, Change, PolicyStore, StoreError, Upload};
 use crate::pool::Pool;
 
 /// The longest name of a policy.
@@ -18,38 +18,66 @@ const NAME_BYTES_MAX: usize = 64;
 
 pub(super) fn list(admin: &Admin) -> Value {
     let built_in: Vec<_> = BuiltInPolicy::ALL.iter().map(|policy| policy.name()).collect();
-    let uploaded: Vec<_> = admin.store.uploaded().iter().map(|compiled| describe(compiled)).collect();
+    let uploaded: Vec<_> = admin.store.uploads().iter().map(describe).collect();
     json!({ "built_in": built_in, "uploaded": uploaded })
 }
 
 pub(super) fn one(admin: &Admin, wanted: &str) -> Answered {
-    let uploaded = admin.store.uploaded();
-    let found = uploaded.iter().rev().find(|compiled| {
-        let version = compiled.version();
-        version.digest == wanted || version.name == wanted || version.to_string() == wanted
-    });
+    let uploads = admin.store.uploads();
+    let found = uploads.iter().rev().find(|upload| upload.is(wanted));
     let found = found.ok_or_else(|| Refused::not_found(StoreError::Unknown(wanted.to_owned())))?;
     Ok((StatusCode::OK, describe(found)))
 }
 
+/// What happened to the pool's policy, the last step first.
+pub(super) fn log(pool: &Pool) -> Value {
+    json!({ "steps": pool.policies.journal().steps() })
+}
+
 pub(super) fn remove(admin: &Admin, digest: &str) -> Answered {
-    admin.store.remove(digest).map_err(Refused::not_found)?;
+    admin.store.remove(digest).map_err(|error| match error {
+        StoreError::Unknown(_) => Refused::not_found(error),
+        _ => Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error),
+    })?;
     Ok((StatusCode::OK, json!({ "digest": digest })))
 }
 
 /// Checks and compiles an upload. Whatever is wrong with it, nothing changes.
 pub(super) async fn add(admin: &Admin, query: &str, wasm: Bytes) -> Answered {
-    let name = query.split('&').find_map(|pair| pair.strip_prefix("name=")).unwrap_or_default().to_owned();
+    let name = parameter(query, "name").unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
         return Err(Refused::bad("?name= must be 1 to 64 letters, digits, '-', '_' or '.'"));
     }
+    let author = Author::new(parameter(query, "who"), parameter(query, "reason")).map_err(Refused::bad)?;
     let store = Arc::clone(&admin.store);
-    let compiled = tokio::task::spawn_blocking(move || store.add(&name, &wasm))
+    let upload = tokio::task::spawn_blocking(move || store.add(&name, &wasm, author))
         .await
         .map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error))?
         .map_err(Refused::bad)?;
-    Ok((StatusCode::CREATED, describe(&compiled)))
+    Ok((StatusCode::CREATED, describe(&upload)))
+}
+
+/// A parameter of a query, decoded.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
+    let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.bytes();
+    while let Some(byte) = rest.next() {
+        let escaped = || {
+            let digits = [rest.clone().next()?, rest.clone().nth(1)?];
+            u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+        };
+        match (byte, (byte == b'%').then(escaped).flatten()) {
+            (_, Some(decoded)) => {
+                bytes.push(decoded);
+                rest.nth(1);
+            }
+            (b'+', None) => bytes.push(b' '),
+            (byte, None) => bytes.push(byte),
+        }
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[derive(Deserialize)]
@@ -61,44 +89,93 @@ struct Activate {
     #[serde(default)]
     fallback: Option<Fallback>,
     #[serde(default)]
+    who: Option<String>,
+    #[serde(default)]
     reason: Option<String>,
+}
+
+/// Who and why, where that is all that a body says; it may be empty.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct By {
+    who: Option<String>,
+    reason: Option<String>,
+}
+
+impl By {
+    pub(super) fn read(body: &Bytes) -> Result<Author, Refused> {
+        let by = if body.is_empty() {
+            Self::default()
+        } else {
+            serde_json::from_slice(body).map_err(Refused::bad)?
+        };
+        Author::new(by.who, by.reason).map_err(Refused::bad)
+    }
+}
+
+/// The policy that is asked for, compiled. Blocks.
+pub(super) fn found(
+    store: &PolicyStore,
+    pool: &Pool,
+    policy: &str,
+    change: &Change,
+) -> Result<Arc<Compiled>, Refused> {
+    store.find(policy).map_err(|error| {
+        pool.policies.refused(policy, change, &error);
+        match error {
+            StoreError::Unknown(_) => Refused::not_found(error),
+            _ => Refused::bad(error),
+        }
+    })
 }
 
 /// Every decision started after the reply uses the new policy.
 pub(super) async fn activate(admin: &Admin, pool: Arc<Pool>, body: &Bytes) -> Answered {
     let wanted: Activate = serde_json::from_slice(body).map_err(Refused::bad)?;
+    let author = Author::new(wanted.who, wanted.reason).map_err(Refused::bad)?;
+    let change = Change { fallback: wanted.fallback, cause: Cause::Admin, author };
     let store = Arc::clone(&admin.store);
-    if let Some(reason) = &wanted.reason {
-        tracing::info!(pool = pool.name, policy = wanted.policy, reason, "activation asked for");
-    }
     let activation = tokio::task::spawn_blocking(move || {
-        let compiled = store.find(&wanted.policy).map_err(|error| match error {
-            StoreError::Unknown(_) => Refused::not_found(error),
-            _ => Refused::bad(error),
-        })?;
-        let info = PoolInfo { model: pool.model(), block_size: pool.block_size().0 };
+        let compiled = found(&store, &pool, &wanted.policy, &change)?;
+        let info = pool.info();
         let settings = Value::Object(wanted.settings);
-        pool.policies
-            .activate(&store, &compiled, &info, &settings, wanted.fallback, "admin")
-            .map_err(Refused::bad)
+        pool.policies.activate(&compiled, &info, &settings, change).map_err(Refused::bad)
     })
     .await
     .map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error))??;
     Ok((StatusCode::OK, pools::activation(&activation)))
 }
 
-pub(super) fn rollback(pool: &Pool) -> Answered {
+/// The body may say who and why.
+pub(super) fn rollback(pool: &Pool, body: &Bytes) -> Answered {
     let activation = pool
         .policies
-        .rollback()
+        .rollback(By::read(body)?)
         .ok_or_else(|| Refused::new(StatusCode::CONFLICT, "there is no earlier policy"))?;
     Ok((StatusCode::OK, pools::activation(&activation)))
 }
 
-fn describe(compiled: &Compiled) -> Value {
-    let version = compiled.version();
+fn describe(upload: &Upload) -> Value {
+    let about = &upload.about;
     json!({
-        "policy": version.to_string(), "name": version.name, "version": version.number,
-        "digest": version.digest, "bytes": version.bytes,
+        "policy": format!("{}@{}", about.name, about.number), "name": about.name, "version": about.number,
+        "digest": about.digest, "bytes": about.bytes,
+        "uploaded_unix_ms": about.at_unix_ms, "who": about.author.who, "reason": about.author.reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded() {
+        let query = "name=a-b&reason=fewer%20spills%2C+we+hope&bad=100%&half=%f";
+        let read = |name| parameter(query, name);
+        assert_eq!(read("name").as_deref(), Some("a-b"));
+        assert_eq!(read("reason").as_deref(), Some("fewer spills, we hope"));
+        assert_eq!(read("bad").as_deref(), Some("100%"));
+        assert_eq!(read("half").as_deref(), Some("%f"));
+        assert_eq!(read("who"), None);
+    }
 }

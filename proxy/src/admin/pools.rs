@@ -42,6 +42,9 @@ pub(super) fn policy(pool: &Pool) -> Value {
         "serving": serving_name(pool.policies.serving()),
         "fallback": pool.policies.fallback().name(),
         "history": history,
+        "canary": super::trials::canary(pool),
+        "shadow": super::trials::shadow(pool),
+        "kept": matches!(pool.policies.kept(), Ok(Some(_))),
     })
 }
 

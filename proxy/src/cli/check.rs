@@ -38,6 +38,9 @@ fn summary(config: &Config) -> String {
             let policy = match &pool.policy.source {
                 PolicySource::BuiltIn(name) => name.to_string(),
                 PolicySource::File(path) => path.display().to_string(),
+                PolicySource::Kept => {
+                    pool.policy.digest.as_ref().map(ToString::to_string).unwrap_or_default()
+                }
             };
             format!("{} by {policy}", pool.name)
         })

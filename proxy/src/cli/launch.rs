@@ -13,6 +13,11 @@ fn runtime() -> Result<Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
+/// Waits for one answer.
+pub(super) fn wait_for<T>(answer: impl Future<Output = T>) -> Result<T> {
+    Ok(runtime()?.block_on(answer))
+}
+
 /// Serves until a signal.
 pub(super) fn serve(config: Config) -> Result<()> {
     logging::start(LevelFilter::INFO);

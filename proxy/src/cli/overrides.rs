@@ -77,6 +77,7 @@ impl Overrides {
                 let policy = &mut pool.value.policy;
                 policy.name = self.policy.map(Located::nowhere);
                 policy.file = file.clone().map(Located::nowhere);
+                policy.digest = None;
                 // Settings are one policy's own: another would refuse or misread them.
                 policy.settings.clear();
             }

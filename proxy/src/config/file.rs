@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::decisions::Decisions;
 use super::host::PolicyHost;
 use super::limits::Limits;
 use super::located::Located;
@@ -34,6 +35,8 @@ pub struct Document {
     pub limits: Limits,
     /// Bounds of the policies' host.
     pub policy_host: PolicyHost,
+    /// What is kept of decisions.
+    pub decisions: Decisions,
     /// Whether each request leaves a line: `off`, or `stderr` for a JSON object.
     pub access_log: AccessLog,
     /// Whether replies say which worker and rank served them, by which policy and with what overlap. Overlap tells a
@@ -43,6 +46,10 @@ pub struct Document {
     pub threads: Option<Located<NonZeroUsize>>,
     /// How the proxy ends.
     pub shutdown: Shutdown,
+    /// Folder, made if need be and readable by nobody else, that keeps uploaded policies and what was activated over the
+    /// admin API. What was activated so is in force again after a restart, until the pool's `policy` entry or the file
+    /// that it names changes. Default: nothing is kept.
+    pub state_dir: Option<PathBuf>,
 }
 
 impl Default for Document {
@@ -54,10 +61,12 @@ impl Default for Document {
             pools: Vec::new(),
             limits: Limits::default(),
             policy_host: PolicyHost::default(),
+            decisions: Decisions::default(),
             access_log: AccessLog::default(),
             expose_decision: false,
             threads: None,
             shutdown: Shutdown::default(),
+            state_dir: None,
         }
     }
 }

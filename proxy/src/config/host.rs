@@ -26,6 +26,10 @@ pub struct PolicyHost {
     pub component_bytes_max: usize,
     /// Components kept in memory, the active ones included. An activation beyond it forgets the oldest unused one.
     pub versions_max: NonZeroUsize,
+    /// Time between two looks at the policy files that the config names.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub watch_interval: Duration,
     /// When a failing policy is replaced by the last good one.
     pub failures: FailureLimits,
 }
@@ -37,6 +41,7 @@ impl Default for PolicyHost {
             memory_bytes_max: 64 << 20,
             component_bytes_max: 64 << 20,
             versions_max: NonZeroUsize::MIN.saturating_add(15),
+            watch_interval: Duration::from_secs(2),
             failures: FailureLimits::default(),
         }
     }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use super::decisions::Decisions;
 use super::file;
 use super::located::{Located, Position};
-use super::resolved::{Admin, Config, Listener, Shutdown, Status};
+use super::resolved::{Admin, Config, Listener, PolicySource, Shutdown, Status};
 use super::value::Address;
 
 /// Most pools of one config.
@@ -48,6 +49,13 @@ pub(super) fn resolve(document: file::Document, folder: &Path) -> Result<Config,
         return Err(Problem::new(DOCUMENT, "limits.request: body_bytes_max is larger than bodies_bytes_max"));
     }
     let pools = pool::resolve(pools, &limits, &paths)?;
+    if document.state_dir.is_none()
+        && let Some(pool) = pools.iter().find(|pool| pool.policy.source == PolicySource::Kept)
+    {
+        let message =
+            format!("pool {}: policy.digest alone: expected `state_dir`, where it is kept", pool.name);
+        return Err(Problem::new(DOCUMENT, message));
+    }
     Ok(Config {
         listeners: listeners
             .into_iter()
@@ -61,10 +69,12 @@ pub(super) fn resolve(document: file::Document, folder: &Path) -> Result<Config,
         pools,
         limits,
         policy_host,
+        decisions: resolve_decisions(document.decisions, &paths)?,
         access_log: document.access_log,
         expose_decision: document.expose_decision,
         threads: resolve_threads(document.threads)?,
         shutdown: Shutdown { drain_timeout: document.shutdown.drain_timeout },
+        state_dir: document.state_dir.map(|folder| paths.in_folder(&folder)),
     })
 }
 
@@ -115,6 +125,20 @@ fn no_tls(what: &str, tls: Option<&file::Tls>) -> Result<(), Problem> {
         Some(tls) => Err(Problem::new(tls.certificate.at, format!("{what}.tls: TLS is not supported yet"))),
         None => Ok(()),
     }
+}
+
+fn resolve_decisions(mut decisions: Decisions, paths: &Paths<'_>) -> Result<Decisions, Problem> {
+    if decisions.sample_permille > 1000 {
+        let message = format!(
+            "decisions.sample_permille: {} is too many: expected at most 1000",
+            decisions.sample_permille
+        );
+        return Err(Problem::new(DOCUMENT, message));
+    }
+    if let Some(recording) = &mut decisions.recording {
+        recording.folder = paths.in_folder(&recording.folder);
+    }
+    Ok(decisions)
 }
 
 fn resolve_threads(threads: Option<Located<NonZeroUsize>>) -> Result<NonZeroUsize, Problem> {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::decisions::Decisions;
 use super::host::PolicyHost;
 use super::limits::Limits;
 use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
-use super::value::{BaseUrl, EventEndpoint, Secret};
+use super::value::{BaseUrl, Digest, EventEndpoint, Secret};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds of the policies' host.
     pub policy_host: PolicyHost,
+    /// What is kept of decisions.
+    pub decisions: Decisions,
     /// Whether each request leaves a line.
     pub access_log: AccessLog,
     /// Whether replies say who served them.
@@ -36,6 +39,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// How the proxy ends.
     pub shutdown: Shutdown,
+    /// Where uploads and activations are kept; a private folder.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// A place where clients connect.
@@ -110,6 +115,8 @@ pub struct Sessions {
 pub struct PolicyChoice {
     /// The component.
     pub source: PolicySource,
+    /// The only component that is taken.
+    pub digest: Option<Digest>,
     /// A JSON object, `{}` when nothing is set.
     pub settings_json: String,
     /// What decides when it fails.
@@ -123,6 +130,8 @@ pub enum PolicySource {
     BuiltIn(BuiltInPolicy),
     /// A file that existed when the config was read.
     File(PathBuf),
+    /// One that was uploaded before: [`PolicyChoice::digest`] says which.
+    Kept,
 }
 
 /// Limits of a pool.

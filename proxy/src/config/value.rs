@@ -1,9 +1,11 @@
 //! Scalars of the config, parsed once: each says in its error what it expected.
 
 mod amount;
+mod digest;
 mod endpoint;
 
 pub(crate) use amount::{byte_size, duration, optional_duration, parse_duration};
+pub use digest::Digest;
 pub(crate) use endpoint::Address;
 pub use endpoint::{BaseUrl, EventEndpoint, Secret};
 

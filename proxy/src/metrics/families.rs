@@ -4,6 +4,9 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use rankwise_policy_host::Lane;
+
+use super::decisions::{DecisionFamilies, LaneMetrics};
 use crate::error::Stage;
 
 /// How a request ended.
@@ -105,7 +108,7 @@ const DECISION_BUCKETS: &[f64] =
     &[1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25];
 
 /// From 1 ms to minutes: what engines take.
-const ENGINE_BUCKETS: &[f64] = &[
+pub(super) const ENGINE_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
     600.0,
 ];
@@ -133,8 +136,12 @@ pub struct Metrics {
     session_requests: IntCounterVec,
     /// Failures of policies by pool, policy and reason.
     pub policy_failures: IntCounterVec,
-    /// Activations by pool and what caused them: admin, config, rollback, failures.
+    /// Activations by pool and what caused them.
     pub policy_swaps: IntCounterVec,
+    /// Policies not taken, by pool and what would have activated them.
+    pub policy_refusals: IntCounterVec,
+    /// Lanes, shadows, receipts, recordings.
+    pub decisions: DecisionFamilies,
     /// Prompts by pool and how their token ids were found.
     pub prompts: IntCounterVec,
     cold_reports: IntCounterVec,
@@ -190,6 +197,16 @@ pub struct PoolMetrics {
     /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
     /// in this order.
     pub session_requests: [IntCounter; 3],
+    /// What the active policy placed, and what its canary.
+    pub lanes: [LaneMetrics; 2],
+}
+
+impl PoolMetrics {
+    /// What a lane places.
+    pub fn lane(&self, lane: Lane) -> &LaneMetrics {
+        let [active, canary] = &self.lanes;
+        if lane == Lane::Canary { canary } else { active }
+    }
 }
 
 /// The per-target handles, looked up once.
@@ -229,10 +246,15 @@ impl TargetMetrics {
     }
 }
 
-struct Builder(Registry);
+pub(super) struct Builder(Registry);
 
 impl Builder {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         let family = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(family.clone()))?;
         Ok(family)
@@ -250,7 +272,7 @@ impl Builder {
         Ok(gauge)
     }
 
-    fn histograms(
+    pub(super) fn histograms(
         &self,
         name: &str,
         help: &str,
@@ -380,6 +402,12 @@ impl Metrics {
                 "Activations of a policy, by what caused them.",
                 &["pool", "cause"],
             )?,
+            policy_refusals: new.counters(
+                "rankwise_policy_refusals_total",
+                "Policies that were not taken, by what would have activated them; nothing changed.",
+                &["pool", "cause"],
+            )?,
+            decisions: DecisionFamilies::new(&new)?,
             prompts: new.counters(
                 "rankwise_prompts_total",
                 "Prompts by how their token ids were found.",
@@ -444,6 +472,7 @@ impl Metrics {
             filtered_failed: filtered("failed"),
             session_requests: ["new", "stayed", "moved"]
                 .map(|result| self.session_requests.with_label_values(&[pool, result])),
+            lanes: self.decisions.lanes(pool),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-const SOURCES: [&str; 2] = [include_str!("families.rs"), include_str!("gauges.rs")];
+const SOURCES: [&str; 3] =
+    [include_str!("decisions.rs"), include_str!("families.rs"), include_str!("gauges.rs")];
 const REFERENCE: &str = include_str!("../../docs/metrics.md");
 
 fn is_family(word: &str) -> bool {

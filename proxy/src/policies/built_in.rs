@@ -28,6 +28,11 @@ pub(super) const ALL: [BuiltIn; 7] = [
     dist!("session-affinity"),
 ];
 
+/// Their names, for messages.
+pub(super) fn names() -> String {
+    ALL.map(|policy| policy.name).join(", ")
+}
+
 impl From<BuiltInPolicy> for BuiltIn {
     fn from(policy: BuiltInPolicy) -> Self {
         let [kv, least_loaded, power_of_two, prefix_hash, random, round_robin, session_affinity] = ALL;

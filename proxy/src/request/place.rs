@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rankwise_core::fallback;
-use rankwise_core::ids::TargetId;
-use rankwise_core::policy::{Column, Decision, Fact, PolicyRequest, Rejection};
+use rankwise_core::ids::{TargetId, WorkerId};
+use rankwise_core::policy::{Column, Decision, Fact, Needs, PolicyRequest, Rejection};
 use rankwise_core::request::PlacementRequest;
 use rankwise_core::sessions::Session;
 use rankwise_core::snapshot::Snapshot;
@@ -20,6 +20,7 @@ use rankwise_policy_host::{Activation, Current, ThreadPolicies};
 use super::pin::Pin;
 use crate::clock;
 use crate::config::Fallback;
+use crate::decisions::{Answer, Chosen, Lane, Look, Seen};
 use crate::error::{ProxyError, Stage};
 use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
@@ -38,6 +39,10 @@ pub(super) struct Placement<'a> {
     pub priority: Option<i32>,
     /// Decisions made before.
     pub attempt: u32,
+    /// `x-request-id`.
+    pub id: &'a HeaderValue,
+    /// Uniform, and the same for every decision about this request.
+    pub draw: u64,
     /// Targets that failed this request.
     pub failed: &'a [TargetId],
     /// What a trusted client chose.
@@ -58,6 +63,10 @@ pub(super) struct Placed {
     pub overlap_blocks: u32,
     /// What `cached_tokens` should say; none where it cannot be known.
     pub expected: Option<Expected>,
+    /// The lane whose policy decided; none where a trusted client did.
+    pub lane: Option<Lane>,
+    /// The decision's number, where somebody wants to know what becomes of it.
+    pub receipt: Option<u64>,
 }
 
 /// The cached tokens that the index promised.
@@ -137,6 +146,31 @@ pub(super) struct Decider {
 /// How often a decision that met another booking is made again before it is booked regardless.
 const RACES_MAX: u32 = 1;
 
+/// Who decides: a lane, and the policy in it.
+struct InForce<'a> {
+    lane: Lane,
+    current: &'a Current,
+}
+
+impl InForce<'_> {
+    fn needs(&self) -> Option<&Needs> {
+        self.current.activation().map(|activation| activation.needs())
+    }
+
+    fn columns(&self) -> &[Column] {
+        self.needs().map_or(&[][..], |needs| &needs.columns)
+    }
+}
+
+/// A decision, and who made it.
+struct Picked {
+    decision: Decision,
+    /// The name of who did.
+    label: HeaderValue,
+    /// What the policy said, where somebody looks.
+    answer: Option<Answer>,
+}
+
 enum Verdict {
     Placed(Box<Placed>),
     Wait(Duration),
@@ -151,26 +185,46 @@ impl Decider {
     fn decide(
         &mut self,
         pool: &Pool,
-        current: &Current,
+        in_force: &InForce<'_>,
         placement: &Placement<'_>,
         request: &mut PolicyRequest,
     ) -> Result<Verdict, Unplaced> {
-        let columns = current.activation().map_or(&[][..], |activation| &activation.needs().columns);
         let session = placement.belongs.session;
         let home = session.and_then(|session| pool.sessions.home(session, clock::now()));
+        let shadow = pool.policies.shadow().map(|trial| {
+            let text = policy_request::text_for(pool, placement, Some(trial.activation().needs()));
+            trial.job(text)
+        });
+        let mut look = pool.decisions.look(placement.id, in_force.columns(), shadow);
         for race in 0..=RACES_MAX {
-            self.take_snapshot(pool, columns, placement, home);
+            self.take_snapshot(pool, in_force.columns(), placement, home, look.as_mut());
             if self.snapshot.rows().is_empty() {
                 return Err(Unplaced::NothingToPick);
             }
             let row = home.and_then(|home| self.snapshot.row_of(home));
             request.facts.set(Fact::SessionRow, row.map_or(0, |row| u64::from(row) + 1));
-            let (decision, policy) = self.pick(pool, current, request);
-            let choice = match decision {
+            let request = &*request;
+            let picked = self.pick(pool, in_force, request, look.as_mut());
+            let seen = |answer: Option<Answer>, chosen| Seen {
+                request_id: placement.id,
+                lane: in_force.lane,
+                activation: in_force.current.activation(),
+                request,
+                snapshot: &self.snapshot,
+                answer: answer.unwrap_or(Answer::NotAsked),
+                chosen,
+            };
+            let choice = match picked.decision {
                 Decision::Rank(row) => Choice::Row(row),
-                Decision::Worker(worker) => Choice::Worker(rankwise_core::ids::WorkerId(worker)),
-                Decision::Wait(ms) => return Ok(Verdict::Wait(Duration::from_millis(ms.into()))),
-                Decision::Reject(rejection) => return Err(rejected(&rejection).into()),
+                Decision::Worker(worker) => Choice::Worker(WorkerId(worker)),
+                Decision::Wait(ms) => {
+                    pool.decisions.seen(look, seen(picked.answer, Chosen::Nowhere));
+                    return Ok(Verdict::Wait(Duration::from_millis(ms.into())));
+                }
+                Decision::Reject(rejection) => {
+                    pool.decisions.seen(look, seen(picked.answer, Chosen::Nowhere));
+                    return Err(rejected(&rejection).into());
+                }
                 // Checked by the host: not in this phase.
                 Decision::Skip => {
                     return Err(ProxyError::new(Stage::Internal, "skip outside of prefill").into());
@@ -180,7 +234,14 @@ impl Decider {
                 pool.state.book(&self.snapshot, choice, &placement.request, race == RACES_MAX, clock::now());
             match booked {
                 Ok(booking) => {
-                    let placed = self.placed(pool, placement, choice, booking, policy)?;
+                    let chosen = match choice {
+                        Choice::Row(row) => Chosen::Row(row),
+                        Choice::Worker(worker) => Chosen::Worker(worker.0),
+                    };
+                    let receipt = pool.decisions.seen(look, seen(picked.answer, chosen));
+                    let mut placed = self.placed(pool, placement, choice, booking, picked.label)?;
+                    (placed.lane, placed.receipt) = (Some(in_force.lane), receipt);
+                    pool.metrics.lane(in_force.lane).decisions.inc();
                     return Ok(Verdict::Placed(Box::new(placed)));
                 }
                 Err(Raced::Booked) => pool.metrics.races.inc(),
@@ -191,17 +252,25 @@ impl Decider {
         Err(Unplaced::NothingToPick)
     }
 
+    /// With the columns that the policy asked for, first; and with more where somebody looks.
     fn take_snapshot(
         &mut self,
         pool: &Pool,
         columns: &[Column],
         placement: &Placement<'_>,
         home: Option<TargetId>,
+        mut look: Option<&mut Look>,
     ) {
         let metrics = &pool.metrics;
+        let started = look.as_deref_mut().map(Look::start);
+        let more = look.as_deref().map(|look| look.columns().to_vec());
+        let columns = more.as_deref().unwrap_or(columns);
         let mut filter = |target: &Target| {
             if placement.failed.contains(&target.id) {
                 metrics.filtered_failed.inc();
+                if let Some(look) = look.as_deref_mut() {
+                    look.left_out(target, "failed");
+                }
                 return false;
             }
             let reason = match target.health.availability() {
@@ -213,26 +282,45 @@ impl Decider {
                 Availability::Draining => 2,
             };
             metrics.filtered[reason].inc();
+            if let Some(look) = look.as_deref_mut() {
+                look.left_out(target, target.health.availability().name());
+            }
             false
         };
         pool.state.snapshot(&placement.request, columns, &mut filter, clock::now(), &mut self.snapshot);
+        if let Some((look, started)) = look.zip(started) {
+            look.times.snapshot = started.elapsed();
+        }
     }
 
     /// The policy's decision, or the fallback's on the same snapshot.
-    fn pick(&mut self, pool: &Pool, current: &Current, request: &PolicyRequest) -> (Decision, HeaderValue) {
+    fn pick(
+        &mut self,
+        pool: &Pool,
+        in_force: &InForce<'_>,
+        request: &PolicyRequest,
+        look: Option<&mut Look>,
+    ) -> Picked {
+        let mut answer = None;
         let snapshot = &self.snapshot;
         let rows = u32::try_from(snapshot.rows().len()).unwrap_or(u32::MAX);
-        if let Some(activation) = current.activation() {
+        if let Some(activation) = in_force.current.activation() {
+            let table = &snapshot.packed()[..snapshot.rows().len() * activation.needs().columns.len()];
             let has_worker = |worker: u32| snapshot.rows().iter().any(|row| row.worker.0 == worker);
             let started = Instant::now();
-            let picked = self.policies.pick(activation, request, rows, snapshot.packed(), has_worker);
-            pool.metrics.policy_call.observe(started.elapsed().as_secs_f64());
+            let picked = self.policies.pick(activation, request, rows, table, has_worker);
+            let elapsed = started.elapsed();
+            pool.metrics.policy_call.observe(elapsed.as_secs_f64());
+            if let Some(look) = look {
+                look.times.policy = elapsed;
+                answer = Some(Answer::from(&picked));
+            }
             match picked {
                 Ok(decision) => {
-                    pool.policies.succeeded(activation, clock::now());
-                    return (decision, self.label(activation));
+                    pool.policies.succeeded(in_force.lane, activation, clock::now());
+                    return Picked { decision, label: self.label(activation), answer };
                 }
-                Err(failure) => pool.policies.failed(activation, &failure, clock::now()),
+                Err(failure) => pool.policies.failed(in_force.lane, activation, &failure, clock::now()),
             }
         }
         let row = match pool.policies.fallback() {
@@ -240,7 +328,7 @@ impl Decider {
             Fallback::RoundRobin => fallback::round_robin(request.sequence, rows),
         };
         // There is a row: an empty snapshot was refused before.
-        (Decision::Rank(row.unwrap_or(0)), pool.policies.fallback_label())
+        Picked { decision: Decision::Rank(row.unwrap_or(0)), label: pool.policies.fallback_label(), answer }
     }
 
     fn label(&mut self, activation: &Activation) -> HeaderValue {
@@ -276,6 +364,8 @@ impl Decider {
                     policy,
                     overlap_blocks: 0,
                     expected: None,
+                    lane: None,
+                    receipt: None,
                 })
             }
             Choice::Row(row) => {
@@ -308,6 +398,8 @@ impl Decider {
                     booking: Some(booking),
                     policy,
                     expected,
+                    lane: None,
+                    receipt: None,
                 })
             }
         }
@@ -338,14 +430,16 @@ pub(super) async fn place(
     }
     let started = Instant::now();
     let mut queued = None;
+    let lane = pool.policies.lane_for(placement.draw, placement.headers);
     loop {
-        let current = pool.policies.current();
-        let mut request =
-            policy_request::of(pool, placement, current.activation().map(|activation| activation.needs()));
+        let (lane, current) = pool.policies.current(lane);
+        let in_force = InForce { lane, current: &current };
+        let sequence = pool.policies.next_sequence(lane);
+        let mut request = policy_request::of(pool, placement, in_force.needs(), sequence);
         // Before the decision, so that no change after it is missed.
         let changed = pool.load_changes();
         let decided = Instant::now();
-        let verdict = decider.borrow_mut().decide(pool, &current, placement, &mut request)?;
+        let verdict = decider.borrow_mut().decide(pool, &in_force, placement, &mut request)?;
         pool.metrics.decision.observe(decided.elapsed().as_secs_f64());
         match verdict {
             Verdict::Placed(placed) => {

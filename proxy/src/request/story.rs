@@ -12,6 +12,7 @@ use super::Shared;
 use super::admission::Admitted;
 use super::place::{Expected, Placed};
 use crate::clock;
+use crate::decisions::Truth;
 use crate::error::{ProxyError, Stage};
 use crate::metrics::{Attempt, Outcome};
 use crate::pool::Pool;
@@ -94,6 +95,9 @@ impl Story {
         self.sending = false;
         if let Some(placed) = &self.placed {
             placed.metrics().attempt(result);
+            if result != Attempt::Answered {
+                self.learn(result.name(), None);
+            }
         }
     }
 
@@ -132,6 +136,9 @@ impl Story {
         self.record.first_token = Some(elapsed);
         let Some(placed) = &self.placed else { return };
         placed.metrics().time_to_first_token.observe(elapsed.as_secs_f64());
+        if let (Some(pool), Some(lane)) = (&self.pool, placed.lane) {
+            pool.metrics.lane(lane).time_to_first_token.observe(elapsed.as_secs_f64());
+        }
         if let Some(booking) = &placed.booking {
             booking.first_output(clock::now());
         }
@@ -214,8 +221,37 @@ impl Story {
         if let (Some(expected), Some(cached)) = (expected, usage.and_then(|usage| usage.cached_tokens)) {
             self.compare(cached, expected);
         }
+        self.count_cached(usage);
+        self.learn(outcome.name(), usage);
         if self.shared.settings.access_log {
             self.log(outcome, elapsed, usage);
+        }
+    }
+
+    /// For the lane that decided: what of its prompts was cached.
+    fn count_cached(&self, usage: Option<Usage>) {
+        let lane = self.placed.as_ref().and_then(|placed| placed.lane);
+        let cached = usage.and_then(|usage| Some((usage.prompt_tokens, usage.cached_tokens?)));
+        if let (Some(pool), Some(lane), Some((prompt, cached))) = (&self.pool, lane, cached) {
+            let metrics = pool.metrics.lane(lane);
+            metrics.prompt_tokens.inc_by(prompt.into());
+            metrics.cached_tokens.inc_by(cached.into());
+        }
+    }
+
+    /// Tells who looked at the decision what became of it.
+    fn learn(&self, outcome: &str, usage: Option<Usage>) {
+        let receipt = self.placed.as_ref().and_then(|placed| placed.receipt);
+        if let (Some(pool), Some(receipt)) = (&self.pool, receipt) {
+            let truth = Truth {
+                outcome: outcome.to_owned(),
+                prompt_tokens: usage.map(|usage| usage.prompt_tokens),
+                cached_tokens: usage.and_then(|usage| usage.cached_tokens),
+                completion_tokens: usage.map(|usage| usage.completion_tokens),
+                first_token: self.record.first_token,
+                total: self.started.elapsed(),
+            };
+            pool.decisions.learn(receipt, truth);
         }
     }
 

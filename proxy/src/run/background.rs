@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rankwise_policy_host::PoolInfo;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Config;
 use crate::discovery;
-use crate::policies::PolicyStore;
+use crate::policies::{PolicyFile, PolicyStore};
 use crate::pool::{Pool, Pools};
 use crate::prompts::PromptMode;
 
@@ -26,9 +25,13 @@ pub(super) fn start(
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) {
+    let watch_interval = config.policy_host.watch_interval;
     tasks.spawn(tick(Arc::clone(pools), stop.clone()));
     for (pool, config) in pools.iter().zip(&config.pools) {
-        tasks.spawn(follow_unit(Arc::clone(pool), Arc::clone(store)));
+        tasks.spawn(follow_unit(Arc::clone(pool)));
+        if let Some(file) = PolicyFile::of(&config.policy) {
+            tasks.spawn(follow_file(Arc::clone(pool), Arc::clone(store), file, watch_interval));
+        }
         if let Some(folder) = config.tokenizer.clone() {
             // Until it is loaded, requests are routed by load.
             tasks.spawn(load_tokenizer(Arc::clone(pool), folder));
@@ -53,16 +56,31 @@ async fn tick(pools: Arc<Pools>, stop: CancellationToken) {
 }
 
 /// Policies are configured with the pool's block size, which the first worker tells.
-async fn follow_unit(pool: Arc<Pool>, store: Arc<PolicyStore>) {
+async fn follow_unit(pool: Arc<Pool>) {
     loop {
         pool.unit_changes().await;
-        let (pool, store) = (Arc::clone(&pool), Arc::clone(&store));
-        let reconfigured = tokio::task::spawn_blocking(move || {
-            let info = PoolInfo { model: pool.model(), block_size: pool.block_size().0 };
-            pool.policies.reconfigure(&store, &info)
-        });
+        let pool = Arc::clone(&pool);
+        let reconfigured = tokio::task::spawn_blocking(move || pool.policies.reconfigure(&pool.info()));
         if let Ok(Err(error)) = reconfigured.await {
             tracing::error!(%error, "policy not configured for the workers' block size");
+        }
+    }
+}
+
+/// Looks now and then at the policy file that the config names.
+async fn follow_file(pool: Arc<Pool>, store: Arc<PolicyStore>, mut file: PolicyFile, every: Duration) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let (pool, store) = (Arc::clone(&pool), Arc::clone(&store));
+        let look = move || {
+            file.look(&pool.policies, &pool.info(), &store);
+            file
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(looked_at) => file = looked_at,
+            Err(_) => return,
         }
     }
 }

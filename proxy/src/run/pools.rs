@@ -6,12 +6,13 @@ use anyhow::Context;
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::state::{RoutingState, StateConfig};
-use rankwise_policy_host::PoolInfo;
 
 use super::settings::millis;
-use crate::config::{self, Config, PolicySource};
+use crate::config::{self, Config, Recording};
+use crate::decisions::recording::{Recorder, RecordingLimits};
+use crate::decisions::{Decisions, DecisionsParts, Observer};
 use crate::metrics::Metrics;
-use crate::policies::{BuiltIn, PolicyStore, PoolPolicies};
+use crate::policies::{self, PolicyParts, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
 use crate::prompts::{PromptLimits, PromptSource};
 use crate::sessions::PoolSessions;
@@ -27,20 +28,30 @@ pub(super) async fn make(
     config: &Config,
     metrics: &Metrics,
     store: &Arc<PolicyStore>,
+    observer: &Observer,
 ) -> anyhow::Result<Pools> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("system randomness: {error}"))?;
     let key = HashKey::new(secret);
     let mut pools = Vec::with_capacity(config.pools.len());
     for pool in &config.pools {
-        let made = Arc::new(make_pool(config, pool, metrics, &key));
+        let made = Arc::new(make_pool(config, pool, &Shared { store, observer, metrics, key: &key }));
         activate(&made, pool, store).await.with_context(|| format!("pool {}: policy", made.name))?;
         pools.push(made);
     }
     Ok(Pools::new(pools))
 }
 
-fn make_pool(config: &Config, pool: &config::Pool, metrics: &Metrics, key: &HashKey) -> Pool {
+/// What all pools have in common.
+struct Shared<'a> {
+    store: &'a PolicyStore,
+    observer: &'a Observer,
+    metrics: &'a Metrics,
+    key: &'a HashKey,
+}
+
+fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool {
+    let Shared { store, observer, metrics, key } = *shared;
     let index = &config.limits.index;
     let state = StateConfig {
         index_blocks_max: pool.limits.index_blocks_max.get(),
@@ -54,11 +65,27 @@ fn make_pool(config: &Config, pool: &config::Pool, metrics: &Metrics, key: &Hash
         .find_map(|worker| worker.block_size)
         .map_or(BLOCK_SIZE, |size| BlockSize(size.get()));
     let tokenize = &config.limits.tokenize;
+    let state = Arc::new(RoutingState::new(state, block_size));
     Pool::new(PoolParts {
         name: pool.name.to_string(),
         models: pool.models.iter().map(ToString::to_string).collect(),
-        state: Arc::new(RoutingState::new(state, block_size)),
-        policies: PoolPolicies::new(&pool.name, pool.policy.fallback, metrics.clone(), config.threads.get()),
+        state: Arc::clone(&state),
+        policies: PoolPolicies::new(PolicyParts {
+            pool: pool.name.to_string(),
+            fallback: pool.policy.fallback,
+            host: store.host().clone(),
+            state,
+            state_dir: store.state().cloned(),
+            metrics: metrics.clone(),
+            threads: config.threads.get(),
+        }),
+        decisions: Decisions::new(DecisionsParts {
+            queue: observer.queue(),
+            sample_permille: config.decisions.sample_permille,
+            receipts_max: config.decisions.receipts_max.get(),
+            recorder: config.decisions.recording.as_ref().map(|recording| recorder(recording, &pool.name)),
+            metrics: metrics.decisions.pool(&pool.name),
+        }),
         prompts: PromptSource::new(
             PromptLimits {
                 timeout: tokenize.timeout,
@@ -87,22 +114,17 @@ fn make_pool(config: &Config, pool: &config::Pool, metrics: &Metrics, key: &Hash
     })
 }
 
+fn recorder(recording: &Recording, pool: &str) -> Recorder {
+    let limits = RecordingLimits {
+        file_bytes_max: recording.file_bytes_max,
+        files_max: recording.files_max.get(),
+        per_second_max: recording.per_second_max.get(),
+    };
+    Recorder::new(recording.folder.clone(), pool.to_owned(), limits)
+}
+
 async fn activate(pool: &Arc<Pool>, config: &config::Pool, store: &Arc<PolicyStore>) -> anyhow::Result<()> {
-    let (pool, store, choice) = (Arc::clone(pool), Arc::clone(store), config.policy.clone());
-    let model = config.models.first().map(ToString::to_string).unwrap_or_default();
-    tokio::task::spawn_blocking(move || {
-        let compiled = match &choice.source {
-            PolicySource::BuiltIn(policy) => store.find(BuiltIn::from(*policy).name)?,
-            PolicySource::File(path) => {
-                let wasm = std::fs::read(path).with_context(|| path.display().to_string())?;
-                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                store.add(&name.unwrap_or_default(), &wasm)?
-            }
-        };
-        let info = PoolInfo { model, block_size: pool.block_size().0 };
-        let settings = serde_json::from_str(&choice.settings_json)?;
-        pool.policies.activate(&store, &compiled, &info, &settings, None, "config")?;
-        Ok(())
-    })
-    .await?
+    let (pool, choice, store) = (Arc::clone(pool), config.policy.clone(), Arc::clone(store));
+    let start = move || policies::activate_at_start(&pool.policies, &pool.info(), &choice, &store);
+    tokio::task::spawn_blocking(start).await?
 }

@@ -100,7 +100,11 @@ impl Origin {
         self.fetch(Method::PUT, path, json, bytes_max, within).await
     }
 
-    async fn fetch(
+    /// Any request.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn fetch(
         &self,
         method: Method,
         path: &str,

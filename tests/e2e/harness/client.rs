@@ -85,6 +85,11 @@ impl Client {
         Self(address)
     }
 
+    /// Whom it talks to.
+    pub fn address(&self) -> SocketAddr {
+        self.0
+    }
+
     /// POST of JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(Method::POST, path, &[], body.to_string()).await

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::located::Located;
 use super::super::named::{BuiltInPolicy, EngineKind, Fallback, Lockstep};
-use super::super::value::{BaseUrl, EventEndpoint, duration, optional_duration};
+use super::super::value::{BaseUrl, Digest, EventEndpoint, duration, optional_duration};
 
 /// Workers that serve the same models, and what chooses among them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,15 +60,19 @@ impl Default for Pool {
     }
 }
 
-/// What chooses the rank: a built-in policy or a component file, not both.
+/// What chooses the rank: a built-in policy, a component file, or a component by its digest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// A built-in policy: `round-robin`, `random`, `power-of-two`, `least-loaded`, `session-affinity`, `prefix-hash` or
     /// `kv`. Default: `kv`.
     pub name: Option<Located<BuiltInPolicy>>,
-    /// A WebAssembly component.
+    /// A WebAssembly component. The file is watched: new content is checked, compiled, tried and activated; if anything
+    /// is wrong with it nothing changes.
     pub file: Option<Located<PathBuf>>,
+    /// The only component that is taken: `sha256:` and 64 hex digits. Without name and file: one that was uploaded
+    /// before and kept in `state_dir`.
+    pub digest: Option<Located<Digest>>,
     /// Handed to the policy as JSON; what it takes is the policy's own matter.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// What decides when the policy fails: `least-loaded` or `round-robin`.

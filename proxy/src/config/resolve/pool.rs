@@ -161,10 +161,12 @@ fn resolve_policy(path: &str, policy: file::Policy, paths: &Paths<'_>) -> Result
             ));
         }
         (_, Some(file)) => PolicySource::File(paths.file(&format!("{path}.policy.file"), &file)?),
+        (None, None) if policy.digest.is_some() => PolicySource::Kept,
         (name, None) => PolicySource::BuiltIn(name.map(|name| name.value).unwrap_or_default()),
     };
     let settings_json = serde_json::Value::Object(policy.settings).to_string();
-    Ok(PolicyChoice { source, settings_json, fallback: policy.fallback })
+    let digest = policy.digest.map(|digest| digest.value);
+    Ok(PolicyChoice { source, digest, settings_json, fallback: policy.fallback })
 }
 
 fn resolve_tokenizer(path: &str, folder: &Located<PathBuf>, paths: &Paths<'_>) -> Result<PathBuf, Problem> {

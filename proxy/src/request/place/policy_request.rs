@@ -7,16 +7,29 @@ use rankwise_core::sessions::Session;
 use super::Placement;
 use crate::pool::{Pool, PoolLimits};
 
-/// For one decision; takes the next sequence number.
-pub(super) fn of(pool: &Pool, placement: &Placement<'_>, needs: Option<&Needs>) -> PolicyRequest {
-    let names = needs.map_or(&[][..], |needs| &needs.headers);
+/// For the decision with this sequence number.
+pub(super) fn of(
+    pool: &Pool,
+    placement: &Placement<'_>,
+    needs: Option<&Needs>,
+    sequence: u64,
+) -> PolicyRequest {
     PolicyRequest {
-        sequence: pool.next_sequence(),
+        sequence,
         seed: fastrand::u64(..),
         phase: Phase::Aggregated,
         facts: facts(pool, placement),
-        text: text(names, placement.headers, &pool.limits),
+        text: text_for(pool, placement, needs),
     }
+}
+
+/// The headers of a request, for a policy with these needs.
+pub(super) fn text_for(
+    pool: &Pool,
+    placement: &Placement<'_>,
+    needs: Option<&Needs>,
+) -> Vec<(String, String)> {
+    text(needs.map_or(&[][..], |needs| &needs.headers), placement.headers, &pool.limits)
 }
 
 fn facts(pool: &Pool, placement: &Placement<'_>) -> Facts {

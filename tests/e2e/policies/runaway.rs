@@ -1,0 +1,71 @@
+//! A policy that fails is answered for, then replaced, then tried again.
+
+use super::*;
+use crate::harness::{all_at_once, policy_text};
+
+/// Loops on every third request, else the first row.
+fn loops_on_every_third() -> Vec<u8> {
+    policy_text::policy(
+        "(if (i64.eq (i64.rem_u (local.get $sequence) (i64.const 3)) (i64.const 2)) (then (loop $on (br $on))))
+         (call $rank (i32.const 0))",
+    )
+}
+
+const CHAIN: &str = "policy_host: { failures: { count: 6, window: 1m, rearm_after: 1h } }\npools: [{ policy: { name: least-loaded } }]\n";
+
+#[tokio::test]
+async fn a_policy_that_runs_away_under_load_fails_no_request_and_is_replaced() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::configured(&fleet, CHAIN, &[]).await;
+    assert_eq!(proxy.upload("loops", &loops_on_every_third()).await.status, 201);
+    assert_eq!(proxy.activate("loops", json!({})).await.status, 200);
+    let bodies = (0..120).map(|number| chat(&text(number, 20))).collect();
+    let replies = all_at_once(&proxy, "/v1/chat/completions", bodies, 8).await;
+    let mut decided = std::collections::BTreeMap::<String, usize>::new();
+    for reply in &replies {
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        *decided.entry(reply.header("x-rankwise-policy").to_owned()).or_default() += 1;
+    }
+    // Each failure was answered by the fallback, on the same snapshot; then the last good version took over.
+    assert!(decided["fallback:least-loaded"] > 0, "{decided:?}");
+    assert!(decided["least-loaded@1"] > 0, "{decided:?}");
+    assert_eq!(steps(&proxy).await[0], ["failures", "loops@1", "last_good"]);
+    let failures = proxy.metric("rankwise_policy_failures_total", "reason=\"deadline\"").await;
+    // One that met another booking was decided twice, and failed twice.
+    assert!(failures as usize >= decided["fallback:least-loaded"].max(6), "{failures} {decided:?}");
+    assert_eq!(proxy.metric("rankwise_errors_total", "").await, 0.0);
+    let policy = proxy.admin.get(POLICY).await.json();
+    assert_eq!((&policy["serving"], &policy["active"]["policy"]), (&json!("last_good"), &json!("loops@1")));
+
+    // Asked for again, it is armed again.
+    assert_eq!(proxy.activate("loops", json!({})).await.status, 200);
+    assert_eq!(proxy.admin.get(POLICY).await.json()["serving"], "chosen");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_last_good_version_the_fallback_decides_until_the_policy_is_tried_again() {
+    let fleet = two_ranks().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("traps.wasm");
+    // Sound when it is tried, bad from the third decision on.
+    let traps = policy_text::policy(
+        "(if (i64.ge_u (local.get $sequence) (i64.const 2)) (then unreachable)) (call $rank (i32.const 0))",
+    );
+    std::fs::write(&file, traps).expect("a file");
+    let yaml = format!(
+        "policy_host: {{ failures: {{ count: 3, rearm_after: 300ms }} }}\npools: [{{ policy: {{ file: {}, fallback: round-robin }} }}]\n",
+        file.display()
+    );
+    let proxy = Proxy::configured(&fleet, &yaml, &[]).await;
+    wait_until("the policy to be tried again", async || {
+        let reply = proxy.client.chat(&chat("hello")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        proxy.metric("rankwise_policy_activations_total", "cause=\"rearmed\"").await > 0.0
+    })
+    .await;
+    let steps = steps(&proxy).await;
+    assert!(steps.contains(&["failures", "traps@1", "fallback"].map(str::to_owned)), "{steps:?}");
+    assert!(steps.contains(&["rearmed", "traps@1", "chosen"].map(str::to_owned)), "{steps:?}");
+    fleet.stop().await;
+}
