@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::StatusCode;
 use rankwise_core::hash::{Chain, HashKey};
 use rankwise_core::ids::BlockSize;
 use rankwise_core::request::Prompt;
 use rankwise_core::state::RoutingState;
 use rankwise_policy_host::PoolInfo;
-use rankwise_prompt::{Api, RoutingFields};
+use rankwise_prompt::{Body, RoutingFields};
 use tokio::sync::Notify;
 
 use crate::decisions::Decisions;
@@ -213,21 +212,17 @@ impl Pool {
     ///
     /// # Errors
     /// 400 for a prompt that no engine would take.
-    pub async fn prompt(
-        &self,
-        api: Api,
-        fields: &RoutingFields,
-        body: &Bytes,
-    ) -> Result<Option<Prompt>, ProxyError> {
+    pub async fn prompt(&self, body: &Body, fields: &RoutingFields) -> Result<Option<Prompt>, ProxyError> {
         let started = Instant::now();
-        let Some(ids) = self.prompts.token_ids(self, api, body).await? else { return Ok(None) };
-        let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
-        let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let workers = self.workers.current();
-        let chain = |size| Chain::new(namespace, size, self.key.blocks(&ids, size));
-        let blocks = workers.block_sizes().iter().map(|size| (*size, chain(*size)));
-        let prefix_key = self.sessions.prefix_key(&ids);
-        let prompt = Prompt { namespace, tokens, prefix_key, blocks: blocks.collect() };
+        let Some(hashes) = self.prompts.hashes(self, body, workers.block_sizes()).await? else {
+            return Ok(None);
+        };
+        let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
+        let chain = |(size, blocks)| (size, Chain::new(namespace, size, blocks));
+        let blocks = hashes.blocks.into_iter().map(chain).collect();
+        let prefix_key = self.sessions.prefix_key(&hashes.head);
+        let prompt = Prompt { namespace, tokens: hashes.tokens, prefix_key, blocks };
         self.metrics.prompt.observe(started.elapsed().as_secs_f64());
         Ok(Some(prompt))
     }
@@ -278,6 +273,18 @@ impl Pools {
         }
         Err(ProxyError::new(Stage::Model, format!("the model `{model}` is not served here"))
             .parameter(Some("model".to_owned())))
+    }
+
+    /// The pool of a request that names no model, as the engines' own APIs allow: clear where there is one.
+    ///
+    /// # Errors
+    /// 404 where there are several.
+    pub fn only(&self) -> Result<Arc<Pool>, ProxyError> {
+        match self.0.as_slice() {
+            [only] => Ok(Arc::clone(only)),
+            _ => Err(ProxyError::new(Stage::Model, "there are several pools: name a model")
+                .parameter(Some("model".to_owned()))),
+        }
     }
 
     /// Every model, once.

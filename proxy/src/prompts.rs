@@ -1,17 +1,19 @@
 //! How a pool's prompts become token ids: here, by an engine, or not at all.
 
 mod remote;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use rankwise_prompt::{Api, PromptEncoder};
+use rankwise_core::ids::BlockSize;
+use rankwise_prompt::{Body, BodyError, PromptEncoder, PromptHashes, PromptIds, block_hashes};
 
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
 pub use remote::{PromptLimits, RemoteTokenizer};
+pub use work::{PromptWork, WorkLimits};
 
 /// Where token ids come from now.
 #[derive(Clone)]
@@ -41,6 +43,7 @@ impl PromptMode {
             Self::None { reason, .. } => serde_json::json!({ "from": self.name(), "reason": reason }),
             Self::Local { encoder, folder } => serde_json::json!({
                 "from": self.name(), "folder": folder, "encoder": encoder.encoder().kind.to_string(),
+                "reuse": encoder.reuse().name(),
             }),
             Self::Remote => serde_json::json!({ "from": self.name() }),
         }
@@ -60,17 +63,18 @@ impl PromptMode {
 pub struct PromptSource {
     mode: ArcSwap<PromptMode>,
     remote: RemoteTokenizer,
+    work: Arc<PromptWork>,
     /// Whether config names the tokenizer, so that nothing is chosen by what workers say.
     configured: bool,
 }
 
 impl PromptSource {
     /// One that knows no way yet.
-    pub fn new(remote: PromptLimits, configured: bool) -> Self {
+    pub fn new(remote: PromptLimits, work: Arc<PromptWork>, configured: bool) -> Self {
         let reason =
             if configured { "the tokenizer is being loaded" } else { "no worker has been discovered" };
         let mode = PromptMode::None { reason, undecided: true };
-        Self { mode: ArcSwap::from_pointee(mode), remote: RemoteTokenizer::new(remote), configured }
+        Self { mode: ArcSwap::from_pointee(mode), remote: RemoteTokenizer::new(remote), work, configured }
     }
 
     /// Whether config names the tokenizer.
@@ -93,51 +97,78 @@ impl PromptSource {
         self.mode.load_full()
     }
 
-    /// The token ids of a body's first prompt. `None`: they cannot be known, and the request is routed by load.
+    /// The block hashes of a body's first prompt. `None`: they cannot be known, and the request is routed by load.
     ///
     /// # Errors
     /// 400 for a body that no engine would take. A template that refuses the messages is not one: the engine says so
     /// better.
-    pub async fn token_ids(
+    pub async fn hashes(
         &self,
         pool: &Pool,
-        api: Api,
-        body: &Bytes,
-    ) -> Result<Option<Vec<u32>>, ProxyError> {
-        let count =
-            |source| pool.shared_metrics.prompts.with_label_values(&[pool.name.as_str(), source]).inc();
-        if let Some(given) = rankwise_prompt::given_token_ids(api, body).map_err(|error| refused(&error))? {
-            count("given");
-            return Ok(Some(given.ids));
+        body: &Body,
+        sizes: &[BlockSize],
+    ) -> Result<Option<PromptHashes>, ProxyError> {
+        let (source, hashes) = self.find(pool, body, sizes).await.map_err(|error| refused(&error))?;
+        pool.shared_metrics.prompts.with_label_values(&[pool.name.as_str(), source]).inc();
+        if let Some(hashes) = &hashes {
+            pool.metrics.prompt_tokens_reused.inc_by(hashes.reused.into());
+            pool.metrics.prompt_tokens_encoded.inc_by(hashes.tokens.saturating_sub(hashes.reused).into());
         }
-        if body.len() > self.remote.limits().prompt_bytes_max {
-            count("none");
-            return Ok(None);
+        Ok(hashes)
+    }
+
+    /// The hashes, and where their token ids come from.
+    async fn find(
+        &self,
+        pool: &Pool,
+        body: &Body,
+        sizes: &[BlockSize],
+    ) -> Result<(&'static str, Option<PromptHashes>), BodyError> {
+        if let Some(given) = body.given_token_ids()? {
+            return Ok(("given", Some(block_hashes(&given, self.work.cache.key(), sizes))));
         }
-        let mode = self.mode.load();
-        match &**mode {
-            PromptMode::Local { encoder, .. } => match encoder.token_ids(api, body) {
-                Ok(prompt) => {
-                    count("local");
-                    Ok(Some(prompt.ids))
-                }
+        if body.bytes().len() > self.remote.limits().prompt_bytes_max {
+            return Ok(("none", None));
+        }
+        let mode = self.mode.load_full();
+        match &*mode {
+            PromptMode::Local { encoder, .. } => match self.local(encoder, body, sizes).await {
+                Ok(Some(hashes)) => Ok(("local", Some(hashes))),
+                Ok(None) => Ok(("none", None)),
                 Err(error) if !error.is_client_fault() => {
                     tracing::debug!(pool = pool.name, %error, "routed by load");
-                    count("none");
-                    Ok(None)
+                    Ok(("none", None))
                 }
-                Err(error) => Err(refused(&error)),
+                Err(error) => Err(error),
             },
             PromptMode::Remote => {
-                let ids = self.remote.token_ids(pool, api, body).await;
-                count(if ids.is_some() { "engine" } else { "none" });
-                Ok(ids)
+                let Some(ids) = self.remote.token_ids(pool, body).await else { return Ok(("none", None)) };
+                let prompt = PromptIds { ids, truncated: false };
+                Ok(("engine", Some(block_hashes(&prompt, self.work.cache.key(), sizes))))
             }
-            PromptMode::None { .. } => {
-                count("none");
-                Ok(None)
-            }
+            PromptMode::None { .. } => Ok(("none", None)),
         }
+    }
+
+    /// Here if it is short or mostly known, else aside, so that other requests of this thread do not wait for it.
+    async fn local(
+        &self,
+        encoder: &Arc<PromptEncoder>,
+        body: &Body,
+        sizes: &[BlockSize],
+    ) -> Result<Option<PromptHashes>, BodyError> {
+        let cache = &self.work.cache;
+        if body.new_bytes() <= encoder.bytes_in_passing()
+            && let Some(hashes) = encoder.continue_body(body, sizes, cache)?
+        {
+            return Ok(Some(hashes));
+        }
+        if body.bytes().len() <= encoder.bytes_in_passing() {
+            return encoder.block_hashes(body, sizes, cache).map(Some);
+        }
+        let (encoder, body, sizes) = (Arc::clone(encoder), body.clone(), sizes.to_vec());
+        let work = Arc::clone(&self.work);
+        self.work.aside(move || encoder.block_hashes(&body, &sizes, &work.cache)).await.transpose()
     }
 }
 

@@ -31,6 +31,7 @@ use rankwise_prompt::{Api, RoutingFields};
 use crate::error::{ProxyError, Stage};
 use crate::listen::{ListenerOptions, Service};
 use crate::pool::{Pool, Pools};
+use crate::prompts::PromptWork;
 use crate::sessions::Belongs;
 use crate::upstream::{Checkout, UpstreamPool};
 
@@ -55,6 +56,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// What is in flight.
     pub admission: Arc<Admission>,
+    /// Reading bodies and their prompts.
+    pub prompts: Arc<PromptWork>,
     /// Counters.
     pub metrics: crate::metrics::Metrics,
 }
@@ -109,8 +112,7 @@ impl Proxy {
             Route::Generate(api) => api,
         };
         let admitted = self.shared.admission.enter(settings.in_flight_max)?;
-        let mut story =
-            Story::new(Rc::clone(&self.shared), id.clone(), head::api_name(api), started, admitted);
+        let mut story = Story::new(Rc::clone(&self.shared), id.clone(), api.name(), started, admitted);
         match self.generate(api, &head, body, listener, id, &mut story).await {
             Ok((pool, answer)) => Ok(self.relay(&pool, answer, story)),
             Err(error) => {
@@ -133,15 +135,18 @@ impl Proxy {
         let pin = if listener.trust_pins { Pin::read(&head.headers)? } else { None };
         let body = body::collect(body, &self.shared.settings, &mut story.admitted).await?;
         self.shared.metrics.bytes_received.inc_by(body.len() as u64);
-        let fields = rankwise_prompt::routing_fields(api, &body).map_err(|error| body_error(&error))?;
-        let pool = self.shared.pools.serving(&fields.model)?;
+        let body = self.shared.prompts.read(api, body).await.map_err(|error| body_error(&error))?;
+        let fields = body.routing_fields().map_err(|error| body_error(&error))?;
+        let pools = &self.shared.pools;
+        let names_none = fields.model.is_empty() && !api.needs_model();
+        let pool = if names_none { pools.only()? } else { pools.serving(&fields.model)? };
         story.belongs_to(&pool);
-        let prompt =
-            if pool.policies.needs_prompt() { pool.prompt(api, &fields, &body).await? } else { None };
+        let prompt = if pool.policies.needs_prompt() { pool.prompt(&body, &fields).await? } else { None };
         story.prompt_tokens(prompt.as_ref().map_or(0, |prompt| prompt.tokens));
         let belongs = pool.sessions.belongs(&head.headers, &fields.session);
         let draw = fastrand::u64(..);
         let prompt = prompt.as_ref();
+        let body = body.bytes().clone();
         let accepted = Accepted { id, draw, head, body, fields: &fields, prompt, belongs, pin };
         let answer = self.place_and_send(&pool, &accepted, story).await?;
         Ok((pool, answer))

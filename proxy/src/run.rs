@@ -57,10 +57,12 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         config.state_dir.as_deref().map(StateDir::open).transpose().context("state_dir")?.map(Arc::new);
     let store = Arc::new(PolicyStore::new(host, config.policy_host.versions_max.get(), state_dir));
     let observer = Observer::start(config.decisions.queue_max.get()).context("start a thread")?;
-    let pools = Arc::new(pools::make(config, &metrics, &store, &observer).await?);
+    let prompts = Arc::new(settings::prompt_work(config)?);
+    let pools = Arc::new(pools::make(config, &metrics, &store, &observer, &prompts).await?);
     let shared = Shared {
         pools: Arc::clone(&pools),
         admission: Arc::new(Admission::new(metrics.clone())),
+        prompts: Arc::clone(&prompts),
         settings: Arc::new(settings::requests(config)),
         metrics: metrics.clone(),
     };
@@ -83,8 +85,12 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     }
     let rosters = supervise(config, &pools)?;
     let readiness = Arc::new(Readiness::new(Arc::clone(&rosters)));
-    let scrape =
-        status::Scrape { metrics: metrics.clone(), pools: Arc::clone(&pools), threads: Arc::clone(&threads) };
+    let scrape = status::Scrape {
+        metrics: metrics.clone(),
+        pools: Arc::clone(&pools),
+        threads: Arc::clone(&threads),
+        prompts,
+    };
     tasks.spawn(status::serve(status_listener, scrape, Arc::clone(&readiness), accepting.clone()));
     let admin = Admin {
         pools: Arc::clone(&pools),

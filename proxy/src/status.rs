@@ -15,6 +15,7 @@ use crate::control::{self, text};
 use crate::listen::{Listener, RequestThreads};
 use crate::metrics::{self, Metrics};
 use crate::pool::Pools;
+use crate::prompts::PromptWork;
 use readiness::Findings;
 pub use readiness::Readiness;
 
@@ -26,6 +27,8 @@ pub struct Scrape {
     pub pools: Arc<Pools>,
     /// Connections.
     pub threads: Arc<RequestThreads>,
+    /// The prompt cache.
+    pub prompts: Arc<PromptWork>,
 }
 
 /// Serves until told to stop.
@@ -53,7 +56,8 @@ async fn answer(state: Arc<(Scrape, Arc<Readiness>)>, request: Request<Incoming>
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => ready(&readiness.findings()),
-        "/metrics" => match metrics::render(&scrape.metrics, &scrape.pools, &scrape.threads) {
+        "/metrics" => match metrics::render(&scrape.metrics, &scrape.pools, &scrape.threads, &scrape.prompts)
+        {
             Ok(page) => {
                 let mut response = text(StatusCode::OK, page);
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -9,7 +9,7 @@ mod prefix;
 use std::fmt;
 
 pub use prefix::{Chain, PrefixHash};
-use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
 
 use crate::ids::BlockSize;
 
@@ -107,6 +107,11 @@ impl HashKey {
     /// A keyed hash of any bytes, for tables whose keys come from outside.
     pub fn bytes(&self, bytes: &[u8]) -> u64 {
         xxh3_64_with_secret(bytes, &self.0)
+    }
+
+    /// [`HashKey::bytes`] wide enough to stand for what it hashes: without the key, no two inputs can be found that share one.
+    pub fn bytes_wide(&self, bytes: &[u8]) -> u128 {
+        xxh3_128_with_secret(bytes, &self.0)
     }
 }
 

@@ -1,25 +1,256 @@
-//! The top level of a body: chosen fields as spans, everything else skipped.
+//! One pass over a body: where its known fields are, everything else checked and skipped.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use bytes::Bytes;
 
+use crate::api::Api;
+use crate::cache::{Charge, Mark, PromptCache};
 use crate::error::BodyError;
 
-/// The values of `names` in the object `body`, each as its own bytes. The last of duplicates wins, as in the engines' parsers; null
-/// is absent.
-pub(crate) fn fields<'a, const N: usize>(
-    body: &'a [u8],
-    names: &[&str; N],
-) -> Result<[Option<&'a RawValue>; N], BodyError> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let found = reader
-        .deserialize_map(TopLevel { names })
-        .and_then(|found| reader.end().map(|()| found))
-        .map_err(|error| json_error(body, &error))?;
-    Ok(found.map(|value| value.filter(|value| value.get() != "null")))
+mod cursor;
+mod field;
+mod raw;
+
+use cursor::Cursor;
+pub(crate) use cursor::Span;
+pub(crate) use field::Field;
+pub(crate) use raw::{Raw, kind_of_value};
+
+/// A request body whose JSON has been checked, with the places of its fields. Cheap to clone: it shares the bytes.
+#[derive(Clone)]
+pub struct Body {
+    api: Api,
+    bytes: Bytes,
+    fields: [Span; Field::COUNT],
+    list: Option<List>,
+    /// What the body's beginnings are known by ([`PromptCache::chain`]); empty without a cache.
+    chain: Vec<u128>,
+}
+
+/// The elements of `messages`, one by one.
+#[derive(Clone, Debug)]
+struct List {
+    /// Where its bracket is.
+    start: usize,
+    /// Elements before the first of `elements`, known from an earlier body with the same beginning.
+    known: usize,
+    /// The element of `chain` by which they are known.
+    known_by: Option<u128>,
+    elements: Vec<Span>,
+}
+
+/// What was known of a body's messages before it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Messages.
+    pub(crate) count: usize,
+    /// The name of the body's beginning in the cache.
+    pub(crate) chain: u128,
+}
+
+/// A place within a body where a later one can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resumption {
+    /// Messages before it.
+    pub(crate) messages: usize,
+    /// The name of the body's beginning in the cache.
+    pub(crate) chain: u128,
+}
+
+/// Spans are 32 bits wide.
+const BYTES_MAX: usize = u32::MAX as usize;
+
+impl Body {
+    /// Reads a body of `api`. With a cache, a beginning that it has seen is not read again.
+    ///
+    /// # Errors
+    /// [`BodyError::Json`].
+    pub fn read(api: Api, bytes: Bytes, cache: Option<&PromptCache>) -> Result<Self, BodyError> {
+        if bytes.len() > BYTES_MAX {
+            return Err(BodyError::Json { offset: BYTES_MAX, message: "the body is too long".to_owned() });
+        }
+        let chain = match cache.filter(|_| api == Api::ChatCompletions) {
+            Some(cache) => cache.chain(&bytes),
+            None => Vec::new(),
+        };
+        let mut body = Self { api, bytes, fields: [Span::default(); Field::COUNT], list: None, chain };
+        if let Some((mark, name)) = cache.and_then(|cache| cache.deepest_mark(&body.chain))
+            && body.go_on(&mark, name).is_ok()
+        {
+            return Ok(body);
+        }
+        body.read_whole()?;
+        Ok(body)
+    }
+
+    /// Forgets what was known before and reads the beginning too.
+    pub(crate) fn read_whole(&mut self) -> Result<(), BodyError> {
+        self.fields = [Span::default(); Field::COUNT];
+        self.list = None;
+        let bytes = self.bytes.clone();
+        let mut cursor = Cursor::new(&bytes, 0);
+        cursor.expect(b'{', "an object")?;
+        if !cursor.take(b'}') {
+            self.read_members(&mut cursor)?;
+        }
+        ended(&mut cursor)
+    }
+
+    /// Reads what follows `mark`. An error may also mean that the mark does not serve for this body.
+    fn go_on(&mut self, mark: &Mark, name: u128) -> Result<(), BodyError> {
+        for (field, span) in &mark.fields {
+            self.fields[*field as usize] = *span;
+        }
+        let bytes = self.bytes.clone();
+        let mut cursor = Cursor::new(&bytes, mark.offset);
+        let mut list =
+            List { start: mark.start, known: mark.messages, known_by: Some(name), elements: Vec::new() };
+        while !cursor.take(b']') {
+            cursor.expect(b',', "`,` or `]`")?;
+            list.elements.push(cursor.value()?);
+        }
+        self.set(Field::Messages, Span::new(mark.start, cursor.at()));
+        self.list = Some(list);
+        if !cursor.take(b'}') {
+            cursor.expect(b',', "`,` or `}`")?;
+            self.read_members(&mut cursor)?;
+        }
+        ended(&mut cursor)?;
+        // A second `messages` further on replaces those that the mark stands for.
+        if self.list.is_some() { Ok(()) } else { Err(cursor.error("no other messages")) }
+    }
+
+    /// Members of the top level, up to its closing brace.
+    fn read_members(&mut self, cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+        loop {
+            let key = cursor.key()?;
+            match Field::named(&key) {
+                Some(Field::Messages) => self.read_messages(cursor)?,
+                Some(field) => {
+                    let span = cursor.value()?;
+                    self.set(field, span);
+                }
+                None => {
+                    cursor.value()?;
+                }
+            }
+            if cursor.take(b'}') {
+                return Ok(());
+            }
+            cursor.expect(b',', "`,` or `}`")?;
+        }
+    }
+
+    fn read_messages(&mut self, cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+        let again = !self.fields[Field::Messages as usize].is_absent();
+        self.list = None;
+        if again || self.chain.is_empty() || cursor.peek() != Some(b'[') {
+            let span = cursor.value()?;
+            self.set(Field::Messages, span);
+            return Ok(());
+        }
+        let start = cursor.at();
+        cursor.take(b'[');
+        let mut elements = Vec::new();
+        if !cursor.take(b']') {
+            loop {
+                elements.push(cursor.value()?);
+                if cursor.take(b']') {
+                    break;
+                }
+                cursor.expect(b',', "`,` or `]`")?;
+            }
+        }
+        self.set(Field::Messages, Span::new(start, cursor.at()));
+        self.list = Some(List { start, known: 0, known_by: None, elements });
+        Ok(())
+    }
+
+    /// The last of duplicates wins, as in the engines' parsers; null is absent.
+    fn set(&mut self, field: Field, span: Span) {
+        self.fields[field as usize] = if span.of(&self.bytes) == b"null" { Span::default() } else { span };
+    }
+
+    /// The API it was sent to.
+    pub fn api(&self) -> Api {
+        self.api
+    }
+
+    /// The client's bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// How many of its bytes no earlier body had: what reading its prompt costs depends on them.
+    pub fn new_bytes(&self) -> usize {
+        let known = self.list.as_ref().filter(|list| list.known > 0);
+        let messages_end = self.fields[Field::Messages as usize].end();
+        let new = |list: &List| list.elements.first().map_or(messages_end, |next| next.start());
+        self.bytes.len() - known.map_or(0, new)
+    }
+
+    /// A field's value, if there.
+    pub(crate) fn get(&self, field: Field) -> Option<Raw<'_>> {
+        let span = self.fields[field as usize];
+        (!span.is_absent()).then(|| Raw::new(field.name(), span.of(&self.bytes)))
+    }
+
+    /// Whether messages were known before it was read, and which.
+    pub(crate) fn known(&self) -> Option<Known> {
+        let list = self.list.as_ref()?;
+        Some(Known { count: list.known, chain: list.known_by? })
+    }
+
+    /// The messages that are not known already, each with its place among all.
+    pub(crate) fn new_messages(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let list = self.list.as_ref();
+        let known = list.map_or(0, |list| list.known);
+        let elements = list.map_or(&[][..], |list| &list.elements);
+        elements.iter().enumerate().map(move |(at, span)| (known + at, span.of(&self.bytes)))
+    }
+
+    /// Where a later body could go on: for each stretch of the body, the last message that ends in it.
+    pub(crate) fn resumptions(&self) -> Vec<Resumption> {
+        let Some(list) = &self.list else { return Vec::new() };
+        let mut found: Vec<Resumption> = Vec::new();
+        let mut last_stretch = 0;
+        for (at, element) in list.elements.iter().enumerate() {
+            let stretch = element.end().div_ceil(PromptCache::STRETCH);
+            let Some(chain) = self.chain.get(stretch - 1).copied() else { break };
+            let resumption = Resumption { messages: list.known + at + 1, chain };
+            match found.last_mut() {
+                Some(last) if last_stretch == stretch => *last = resumption,
+                _ => found.push(resumption),
+            }
+            last_stretch = stretch;
+        }
+        found
+    }
+
+    /// What reading on from `resumption` takes. `None` if it is not one of this body's.
+    pub(crate) fn mark(&self, resumption: Resumption) -> Option<Mark> {
+        let list = self.list.as_ref()?;
+        let last = list.elements.get(resumption.messages.checked_sub(list.known + 1)?)?;
+        let before = |span: &Span| !span.is_absent() && span.end() <= list.start;
+        let fields = Field::all().map(|field| (field, self.fields[field as usize]));
+        Some(Mark {
+            start: list.start,
+            offset: last.end(),
+            messages: resumption.messages,
+            fields: fields.filter(|(_, span)| before(span)).collect(),
+            charge: Charge::default(),
+        })
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("api", &self.api)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether the object `body` has this field at its top level, whatever its value; null is absent.
@@ -27,146 +258,32 @@ pub(crate) fn fields<'a, const N: usize>(
 /// # Errors
 /// A [`BodyError`] where it is no JSON object.
 pub fn has_field(body: &[u8], name: &str) -> Result<bool, BodyError> {
-    fields(body, &[name]).map(|[value]| value.is_some())
+    Raw::new("body", body.trim_ascii()).members([(name, name)]).map(|[value]| value.is_some())
 }
 
-/// A parser's complaint, its line and column turned into a byte offset.
-pub(crate) fn json_error(body: &[u8], error: &serde_json::Error) -> BodyError {
-    let line_start: usize = body
+fn ended(cursor: &mut Cursor<'_>) -> Result<(), BodyError> {
+    match cursor.peek() {
+        None => Ok(()),
+        Some(_) => Err(cursor.error("the end")),
+    }
+}
+
+/// A parser's complaint about `bytes[start..]`, its line and column turned into an offset in `bytes`.
+fn json_error(bytes: &[u8], start: usize, error: &serde_json::Error) -> BodyError {
+    let line_start: usize = bytes[start..]
         .split_inclusive(|byte| *byte == b'\n')
         .take(error.line().saturating_sub(1))
         .map(<[u8]>::len)
         .sum();
-    let offset = (line_start + error.column().saturating_sub(1)).min(body.len());
+    let offset = (start + line_start + error.column().saturating_sub(1)).min(bytes.len());
     // The parser appends its own position, which counts differently.
+    BodyError::Json { offset, message: without_position(error) }
+}
+
+/// A parser's complaint without its position, which counts from the beginning of a part.
+pub(crate) fn without_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    BodyError::Json { offset, message: message.to_owned() }
-}
-
-/// What kind of JSON value this is, with its article, for error messages.
-pub(crate) fn kind_of(raw: &str) -> &'static str {
-    match raw.bytes().next() {
-        Some(b'"') => "a string",
-        Some(b'[') => "an array",
-        Some(b'{') => "an object",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ if raw.contains(['.', 'e', 'E']) => "a decimal",
-        _ => "an integer",
-    }
-}
-
-/// [`kind_of`] a parsed value.
-pub(crate) fn kind_of_value(value: &serde_json::Value) -> &'static str {
-    match value {
-        serde_json::Value::Null => "null",
-        serde_json::Value::Bool(_) => "a boolean",
-        serde_json::Value::Number(number) if number.is_f64() => "a decimal",
-        serde_json::Value::Number(_) => "an integer",
-        serde_json::Value::String(_) => "a string",
-        serde_json::Value::Array(_) => "an array",
-        serde_json::Value::Object(_) => "an object",
-    }
-}
-
-struct TopLevel<'n, const N: usize> {
-    names: &'n [&'n str; N],
-}
-
-impl<'de, const N: usize> Visitor<'de> for TopLevel<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
-        while let Some(position) = map.next_key_seed(Name { names: self.names })? {
-            match position {
-                Some(position) => found[position] = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Reads a key, escapes resolved, as its position in `names`.
-struct Name<'n> {
-    names: &'n [&'n str],
-}
-
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Name<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.names.iter().position(|name| *name == key))
-    }
-}
-
-/// A string field's text.
-pub(crate) fn string<'a>(field: &str, raw: &'a RawValue) -> Result<Cow<'a, str>, BodyError> {
-    #[derive(serde::Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    if !raw.get().starts_with('"') {
-        return Err(wrong_type(field, "a string", raw));
-    }
-    match serde_json::from_str::<Text<'a>>(raw.get()) {
-        Ok(Text(text)) => Ok(text),
-        Err(_) => Err(BodyError::Value {
-            field: field.to_owned(),
-            message: "not a valid unicode string".to_owned(),
-        }),
-    }
-}
-
-/// A boolean field.
-pub(crate) fn boolean(field: &str, raw: &RawValue) -> Result<bool, BodyError> {
-    match raw.get() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(wrong_type(field, "a boolean", raw)),
-    }
-}
-
-/// An integer field; a decimal that is whole will do, as it does for the engines. Saturates at the ends of i64.
-pub(crate) fn integer(field: &str, raw: &RawValue) -> Result<i64, BodyError> {
-    let text = raw.get();
-    if let Ok(number) = text.parse::<i64>() {
-        return Ok(number);
-    }
-    match serde_json::from_str::<f64>(text) {
-        // `as` saturates.
-        Ok(number) if number.fract() == 0.0 => Ok(number as i64),
-        _ => Err(wrong_type(field, "an integer", raw)),
-    }
-}
-
-/// The error of a field of another type.
-pub(crate) fn wrong_type(field: &str, expected: &'static str, raw: &RawValue) -> BodyError {
-    BodyError::WrongType { field: field.to_owned(), expected, got: kind_of(raw.get()) }
-}
-
-/// A field parsed whole. Depth is bounded by the parser (127).
-pub(crate) fn value(field: &str, raw: &RawValue) -> Result<serde_json::Value, BodyError> {
-    serde_json::from_str(raw.get())
-        .map_err(|error| BodyError::Value { field: field.to_owned(), message: error.to_string() })
+    message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned()
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
-//! The four forms of a completion's prompt: a text, texts, token ids, lists of token ids.
+//! Prompts that are no messages: a text, texts, token ids, lists of token ids.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::api::Api;
-use crate::body::{fields, kind_of};
+use crate::body::{Body, Field, Raw};
 use crate::error::BodyError;
 use crate::prompt::{Keep, PromptIds};
 
 const EXPECTED: &str =
     "a string, an array of strings, an array of integers, or an array of arrays of integers";
 
-/// The first prompt of a completion body (it decides overlap), and how many there are.
+/// The first prompt of a body (it decides overlap), and how many there are.
 pub(crate) struct Prompts {
     pub(crate) first: Prompt,
     pub(crate) count: u32,
@@ -25,50 +24,63 @@ pub(crate) enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// The token ids of a body that brings its own: no tokenizer is needed. `None` if it does not. With several prompts, the first's.
-///
-/// # Errors
-/// A [`BodyError`] that is the client's fault.
-pub fn given_token_ids(api: Api, body: &[u8]) -> Result<Option<PromptIds>, BodyError> {
-    if api != Api::Completions {
-        return Ok(None);
+impl Body {
+    /// The token ids of a body that brings its own: no tokenizer is needed. `None` if it does not. With several prompts, the first's.
+    ///
+    /// # Errors
+    /// A [`BodyError`] that is the client's fault.
+    pub fn given_token_ids(&self) -> Result<Option<PromptIds>, BodyError> {
+        // A text needs no parsing to be known as one.
+        let Some(prompt) = self.prompt_field().filter(|prompt| prompt.is_array()) else { return Ok(None) };
+        Ok(match prompts(prompt)?.first {
+            Prompt::Ids(ids) => Some(Keep::parse(self)?.apply(PromptIds { ids, truncated: false })),
+            Prompt::Text(_) => None,
+        })
     }
-    let [prompt, truncate, side] = fields(body, &["prompt", "truncate_prompt_tokens", "truncation_side"])?;
-    // A text needs no parsing to be known as one.
-    let Some(prompt) = prompt.filter(|prompt| prompt.get().starts_with('[')) else { return Ok(None) };
-    Ok(match prompts(prompt)?.first {
-        Prompt::Ids(ids) => Some(Keep::parse(truncate, side)?.apply(PromptIds { ids, truncated: false })),
-        Prompt::Text(_) => None,
-    })
+
+    /// Whether the prompt is a list of messages.
+    pub(crate) fn has_messages(&self) -> bool {
+        matches!(self.api(), Api::ChatCompletions | Api::Responses | Api::Messages)
+    }
+
+    /// The field that holds the prompt of an API without messages.
+    pub(crate) fn prompt_field(&self) -> Option<Raw<'_>> {
+        match self.api() {
+            _ if self.has_messages() => None,
+            Api::Embeddings => self.get(Field::Input),
+            // Ids win where both are given.
+            Api::SglangGenerate => self.get(Field::InputIds).or_else(|| self.get(Field::Text)),
+            Api::VllmGenerate => self.get(Field::TokenIds),
+            _ => self.get(Field::Prompt),
+        }
+    }
+
+    /// Whether the prompt is given as embeddings, which say nothing about blocks.
+    pub(crate) fn is_embedded(&self) -> bool {
+        let field = match self.api() {
+            Api::Completions => Field::PromptEmbeds,
+            Api::SglangGenerate => Field::InputEmbeds,
+            _ => return false,
+        };
+        self.get(field).is_some()
+    }
 }
 
 /// How many prompts `raw` holds.
-pub(crate) fn count(raw: &RawValue) -> Result<u32, BodyError> {
-    if raw.get().starts_with('"') {
+pub(crate) fn count(raw: Raw<'_>) -> Result<u32, BodyError> {
+    if raw.is_string() {
         return Ok(1);
     }
     prompts(raw).map(|prompts| prompts.count)
 }
 
-/// Reads the field `prompt`.
-pub(crate) fn prompts(raw: &RawValue) -> Result<Prompts, BodyError> {
-    let field = || "prompt".to_owned();
-    match raw.get().bytes().next() {
-        Some(b'"' | b'[') => {}
-        _ => {
-            return Err(BodyError::WrongType { field: field(), expected: EXPECTED, got: kind_of(raw.get()) });
-        }
+/// Reads the field that holds the prompt.
+pub(crate) fn prompts(raw: Raw<'_>) -> Result<Prompts, BodyError> {
+    if raw.is_empty_array() {
+        return Err(raw.empty_array());
     }
-    if raw.get()[1..].trim_ascii_start().starts_with(']') && raw.get().starts_with('[') {
-        return Err(BodyError::EmptyArray { field: field() });
-    }
-    serde_json::from_str(raw.get()).map_err(|error| {
-        let message = error.to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        BodyError::Value { field: field(), message: message.to_owned() }
-    })
+    if raw.is_string() || raw.is_array() { raw.parse() } else { Err(raw.wrong_type(EXPECTED)) }
 }
-
 impl<'de> Deserialize<'de> for Prompts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PromptsVisitor)

@@ -4,11 +4,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rankwise_core::hash::HashKey;
 use serde_json::Value;
 
+use crate::cuts::Cuts;
 use crate::error::{BodyError, LoadError};
 
 mod one_thread;
+mod proven;
 mod self_test;
 
 /// Which implementation encodes.
@@ -52,6 +55,9 @@ pub(crate) struct Encoder {
     reference: tokenizers::Tokenizer,
     fast: Option<Fast>,
     choice: EncoderChoice,
+    cuts: Result<Cuts, String>,
+    /// What the post-processor puts before a text (BOS), if that is all it does.
+    prefix: Option<Vec<u32>>,
 }
 
 struct Fast {
@@ -66,20 +72,76 @@ impl Encoder {
         let bytes = serde_json::to_vec(&json).map_err(|error| LoadError::Tokenizer(error.to_string()))?;
         let mut reference = tokenizers::Tokenizer::from_bytes(&bytes)
             .map_err(|error| LoadError::Tokenizer(error.to_string()))?;
+        let digest = HashKey::new([0; 32]).bytes_wide(&bytes);
         drop(bytes);
         // As transformers does when it encodes: what the file says of these is a leftover of training.
         reference.with_padding(None);
         reference.with_truncation(None).map_err(|error| LoadError::Tokenizer(error.to_string()))?;
 
+        let cuts = Cuts::new(&json);
+        let texts = self_test::texts(&added_tokens(&json));
         let (fast, reason) = match preference {
             EncoderPreference::Reference => (None, "asked for".to_owned()),
-            EncoderPreference::Fastest => match load_fast(json, &reference) {
+            EncoderPreference::Fastest => match load_fast(json, &reference, &texts, digest) {
                 Ok((fast, reason)) => (Some(fast), reason),
                 Err(reason) => (None, reason),
             },
         };
         let kind = if fast.is_some() { EncoderKind::Fastokens } else { EncoderKind::Reference };
-        Ok(Self { reference, fast, choice: EncoderChoice { kind, reason } })
+        let choice = EncoderChoice { kind, reason };
+        let mut encoder = Self { reference, fast, choice, cuts, prefix: None };
+        encoder.prove_cuts(&texts, digest);
+        Ok(encoder)
+    }
+
+    /// Finds the prefix, and gives up cutting or the prefix where a text shows that they do not hold.
+    fn prove_cuts(&mut self, texts: &[String], digest: u128) {
+        self.prefix = self.encode("", true).ok();
+        let Ok(cuts) = &self.cuts else { return };
+        if proven::has(digest, proven::Proof::Cuts) {
+            return;
+        }
+        for text in texts {
+            let whole = encode_reference(&self.reference, text, false)
+                .map_err(|message| BodyError::Tokenizer { message });
+            let mut places: Vec<usize> = cuts.places(text).collect();
+            places.push(text.len());
+            let mut from = 0;
+            let mut parts = Ok(Vec::new());
+            for to in places {
+                if let Ok(ids) = &mut parts {
+                    match self.encode(&text[from..to], false) {
+                        Ok(more) => ids.extend(more),
+                        Err(error) => parts = Err(error),
+                    }
+                }
+                from = to;
+            }
+            if parts != whole {
+                let start: String = text.chars().take(40).collect();
+                self.cuts = Err(format!("parts give other ids than the whole for {start:?}"));
+                return;
+            }
+            if let (Some(prefix), Ok(whole)) = (&self.prefix, whole) {
+                let added = encode_reference(&self.reference, text, true);
+                if added.is_ok_and(|added| added.strip_prefix(prefix.as_slice()) != Some(&whole)) {
+                    self.prefix = None;
+                }
+            }
+        }
+        if self.prefix.is_some() {
+            proven::remember(digest, proven::Proof::Cuts);
+        }
+    }
+
+    /// Where texts may be cut, or why they must not be.
+    pub(crate) fn cuts(&self) -> Result<&Cuts, &str> {
+        self.cuts.as_ref().map_err(String::as_str)
+    }
+
+    /// The ids before the first part of a text that is encoded in parts. `None`: it has to be encoded whole.
+    pub(crate) fn prefix(&self, add_special_tokens: bool) -> Option<&[u32]> {
+        if add_special_tokens { self.prefix.as_deref() } else { Some(&[]) }
     }
 
     /// The encoder in use; changes once if the fast one panics.
@@ -137,14 +199,18 @@ fn encode_reference(
         .map_err(|error| error.to_string())
 }
 
+fn added_tokens(json: &Value) -> Vec<String> {
+    let tokens = json["added_tokens"].as_array().into_iter().flatten();
+    tokens.filter_map(|token| Some(token["content"].as_str()?.to_owned())).collect()
+}
+
 /// Loads and proves fastokens, or says why not.
-fn load_fast(json: Value, reference: &tokenizers::Tokenizer) -> Result<(Fast, String), String> {
-    let special: Vec<String> = json["added_tokens"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|token| Some(token["content"].as_str()?.to_owned()))
-        .collect();
+fn load_fast(
+    json: Value,
+    reference: &tokenizers::Tokenizer,
+    texts: &[String],
+    digest: u128,
+) -> Result<(Fast, String), String> {
     let loaded = one_thread::run(move || {
         catch_unwind(AssertUnwindSafe(|| {
             let mut tokenizer = fastokens::Tokenizer::from_json(json)?;
@@ -160,24 +226,27 @@ fn load_fast(json: Value, reference: &tokenizers::Tokenizer) -> Result<(Fast, St
         Some(Ok(Err(error))) => return Err(format!("fastokens: {error}")),
         Some(Err(_)) | None => return Err("fastokens: panicked when loading".to_owned()),
     };
-    let texts = self_test::texts(&special);
-    for text in &texts {
+    let fast = |tokenizer| Fast { tokenizer, broken: AtomicBool::new(false) };
+    if proven::has(digest, proven::Proof::Fastokens) {
+        return Ok((fast(tokenizer), "proven before on the same file".to_owned()));
+    }
+    for text in texts {
         for add_special_tokens in [false, true] {
-            let fast = match encode_fast(&tokenizer, text, add_special_tokens) {
+            let ids = match encode_fast(&tokenizer, text, add_special_tokens) {
                 Ok(ids) => ids,
                 Err(Failure::Error(error)) => return Err(format!("fastokens: {error}")),
                 Err(Failure::Panic) => return Err("fastokens: panicked in the self-test".to_owned()),
             };
             let right = encode_reference(reference, text, add_special_tokens)
                 .map_err(|error| format!("tokenizers: {error}"))?;
-            if fast != right {
+            if ids != right {
                 let start: String = text.chars().take(40).collect();
                 return Err(format!("fastokens: other ids than tokenizers for {start:?}"));
             }
         }
     }
-    let reason = format!("{} texts encoded as by tokenizers", texts.len());
-    Ok((Fast { tokenizer, broken: AtomicBool::new(false) }, reason))
+    proven::remember(digest, proven::Proof::Fastokens);
+    Ok((fast(tokenizer), format!("{} texts encoded as by tokenizers", texts.len())))
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 
 mod api;
 mod body;
+mod cache;
 mod chat;
 mod completion;
+mod cuts;
 mod encoder;
 mod error;
 mod files;
@@ -20,10 +22,10 @@ mod template;
 pub mod test_support;
 
 pub use api::Api;
-pub use body::has_field;
-pub use completion::given_token_ids;
+pub use body::{Body, has_field};
+pub use cache::{CacheReport, PromptCache};
 pub use encoder::{EncoderChoice, EncoderKind, EncoderPreference};
 pub use error::{BodyError, LoadError};
 pub use files::TokenizerFiles;
-pub use prompt::{PromptEncoder, PromptHashes, PromptIds, block_hashes};
-pub use routing::{RoutingFields, SessionKeys, routing_fields};
+pub use prompt::{PromptEncoder, PromptHashes, PromptIds, Reuse, block_hashes};
+pub use routing::{RoutingFields, SessionKeys};

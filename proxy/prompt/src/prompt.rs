@@ -1,18 +1,23 @@
 //! From a body to its prompt: ids, and the hashes of its blocks.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rankwise_core::hash::{BlockHash, HashKey};
 use rankwise_core::ids::BlockSize;
+use smallvec::SmallVec;
 
-use crate::api::Api;
-use crate::body::{boolean, fields, integer, wrong_type};
+use crate::body::{Body, Field, Raw};
+use crate::cache::{HEAD_TOKENS, PromptCache};
 use crate::chat;
 use crate::completion::{self, Prompt};
-use crate::encoder::{Encoder, EncoderChoice, EncoderPreference};
+use crate::encoder::{Encoder, EncoderChoice, EncoderKind, EncoderPreference};
 use crate::error::{BodyError, LoadError};
 use crate::files::{Config, TokenizerFiles};
 use crate::template::Template;
+
+mod reuse;
 
 /// The token ids of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +33,25 @@ pub struct PromptIds {
 pub struct PromptHashes {
     /// Tokens in the prompt (in what is known of it, if `truncated`).
     pub tokens: u32,
+    /// How many of them were not encoded, because an earlier prompt began in the same way.
+    pub reused: u32,
     /// See [`PromptIds::truncated`].
     pub truncated: bool,
-    /// The hashes of its whole blocks, a list for each block size asked for.
-    pub blocks: Vec<Vec<BlockHash>>,
+    /// Its first tokens, 1024 at most.
+    pub head: Arc<[u32]>,
+    /// The hashes of its whole blocks, for each block size asked for.
+    pub blocks: SmallVec<[(BlockSize, Vec<BlockHash>); 1]>,
 }
 
 /// A model's tokenizer and chat template. Shared between threads; encoding takes `&self` and starts no threads.
 pub struct PromptEncoder {
     encoder: Encoder,
     template: Template,
+    /// Tells its entries in a cache from those of other encoders of the process.
+    id: u64,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl std::fmt::Debug for PromptEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,8 +76,8 @@ impl PromptEncoder {
     pub fn from_files(files: &TokenizerFiles, preference: EncoderPreference) -> Result<Self, LoadError> {
         let config = Config::parse(files)?;
         let encoder = Encoder::load(config.complete(&files.tokenizer)?, preference)?;
-        let template = Template::new(config)?;
-        Ok(Self { encoder, template })
+        let template = Template::new(config, encoder.cuts().ok())?;
+        Ok(Self { encoder, template, id: NEXT_ID.fetch_add(1, Relaxed) })
     }
 
     /// The encoder in use, and why.
@@ -72,68 +85,144 @@ impl PromptEncoder {
         self.encoder.choice()
     }
 
+    /// How far beginnings of prompts can be remembered.
+    pub fn reuse(&self) -> Reuse<'_> {
+        match self.encoder.cuts() {
+            Err(reason) => Reuse::None { reason },
+            Ok(_) if self.template.framing(false).is_some() => Reuse::Bodies,
+            Ok(_) => Reuse::Texts,
+        }
+    }
+
+    /// About how many bytes of text it encodes in half a millisecond: more is better not done between two requests.
+    pub fn bytes_in_passing(&self) -> usize {
+        match self.encoder.choice().kind {
+            EncoderKind::Fastokens => 64 << 10,
+            EncoderKind::Reference => 512,
+        }
+    }
+
     /// The prompt of `body` as token ids; with several prompts, the first's.
     ///
     /// # Errors
     /// A [`BodyError`]; see [`BodyError::is_client_fault`].
-    pub fn token_ids(&self, api: Api, body: &[u8]) -> Result<PromptIds, BodyError> {
-        match api {
-            Api::ChatCompletions => self.chat_ids(body),
-            Api::Completions => self.completion_ids(body),
+    pub fn token_ids(&self, body: &Body) -> Result<PromptIds, BodyError> {
+        match self.read(body)? {
+            Source::Ids(prompt) => Ok(prompt),
+            Source::Text(text) => self.encode(&text),
         }
     }
 
-    /// The prompt of `body` as block hashes, for each of `sizes`.
+    /// The prompt of `body` as block hashes, for each of `sizes`. What `cache` knows of it is not computed again; the result is the same.
     ///
     /// # Errors
     /// A [`BodyError`]; see [`BodyError::is_client_fault`].
     pub fn block_hashes(
         &self,
-        api: Api,
-        body: &[u8],
-        key: &HashKey,
+        body: &Body,
         sizes: &[BlockSize],
+        cache: &PromptCache,
     ) -> Result<PromptHashes, BodyError> {
-        let prompt = self.token_ids(api, body)?;
-        Ok(block_hashes(&prompt, key, sizes))
+        if let Some(hashes) = self.continue_body(body, sizes, cache)? {
+            return Ok(hashes);
+        }
+        match self.read(body)? {
+            Source::Ids(prompt) => Ok(block_hashes(&prompt, cache.key(), sizes)),
+            Source::Text(text) => match self.continue_text(body, &text, sizes, cache)? {
+                Some(hashes) => Ok(hashes),
+                None => Ok(block_hashes(&self.encode(&text)?, cache.key(), sizes)),
+            },
+        }
     }
 
-    fn chat_ids(&self, body: &[u8]) -> Result<PromptIds, BodyError> {
-        let request = chat::Request::parse(body, &self.template)?;
-        let rendered = self.template.render(&request)?;
-        let ids = self.encoder.encode(&rendered.text, request.add_special_tokens)?;
-        Ok(request.keep.apply(PromptIds { ids, truncated: rendered.truncated }))
+    fn encode(&self, text: &TextPrompt) -> Result<PromptIds, BodyError> {
+        let ids = self.encoder.encode(&text.text, text.add_special_tokens)?;
+        Ok(text.keep.apply(PromptIds { ids, truncated: text.truncated }))
     }
 
-    fn completion_ids(&self, body: &[u8]) -> Result<PromptIds, BodyError> {
-        let [prompt, embeds, add_special_tokens, truncate, side] = fields(
-            body,
-            &["prompt", "prompt_embeds", "add_special_tokens", "truncate_prompt_tokens", "truncation_side"],
-        )?;
-        let keep = Keep::parse(truncate, side)?;
-        let Some(prompt) = prompt else {
-            return match embeds {
-                Some(_) => Ok(PromptIds { ids: Vec::new(), truncated: true }),
-                None => Err(BodyError::Missing { field: "prompt".to_owned() }),
+    fn read(&self, body: &Body) -> Result<Source, BodyError> {
+        if let Some(given) = body.given_token_ids()? {
+            return Ok(Source::Ids(given));
+        }
+        if body.has_messages() {
+            let request = chat::Request::parse(body, &self.template)?;
+            let rendered = self.template.render(&request)?;
+            return Ok(Source::Text(TextPrompt {
+                text: rendered.text,
+                truncated: rendered.truncated,
+                add_special_tokens: request.add_special_tokens,
+                keep: request.keep,
+                request: Some(request),
+            }));
+        }
+        let keep = Keep::parse(body)?;
+        let Some(prompt) = body.prompt_field() else {
+            return match body.is_embedded() {
+                true => Ok(Source::Ids(PromptIds { ids: Vec::new(), truncated: true })),
+                false => Err(BodyError::Missing { field: "prompt".to_owned() }),
             };
         };
-        let ids = match completion::prompts(prompt)?.first {
-            Prompt::Ids(ids) => ids,
-            Prompt::Text(text) => {
-                let add = add_special_tokens.map_or(Ok(true), |raw| boolean("add_special_tokens", raw))?;
-                self.encoder.encode(&text, add)?
-            }
-        };
-        Ok(keep.apply(PromptIds { ids, truncated: false }))
+        Ok(match completion::prompts(prompt)?.first {
+            Prompt::Ids(ids) => Source::Ids(keep.apply(PromptIds { ids, truncated: false })),
+            Prompt::Text(text) => Source::Text(TextPrompt {
+                text,
+                truncated: false,
+                add_special_tokens: body.get(Field::AddSpecialTokens).map_or(Ok(true), Raw::boolean)?,
+                keep,
+                request: None,
+            }),
+        })
     }
+}
+
+/// How far beginnings of prompts can be remembered for a tokenizer and template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse<'a> {
+    /// Beginnings of bodies, which are then neither parsed nor rendered.
+    Bodies,
+    /// Beginnings of rendered texts: the template's text may change when messages are appended.
+    Texts,
+    /// None: parts of a text would not give the ids of the whole.
+    None {
+        /// What stands against it.
+        reason: &'a str,
+    },
+}
+
+impl Reuse<'_> {
+    /// For metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bodies => "bodies",
+            Self::Texts => "texts",
+            Self::None { .. } => "none",
+        }
+    }
+}
+
+/// A prompt before it is encoded.
+enum Source {
+    Ids(PromptIds),
+    Text(TextPrompt),
+}
+
+struct TextPrompt {
+    text: String,
+    truncated: bool,
+    add_special_tokens: bool,
+    keep: Keep,
+    /// What a chat was rendered from.
+    request: Option<chat::Request>,
 }
 
 /// The block hashes of `prompt`, for each of `sizes`.
 pub fn block_hashes(prompt: &PromptIds, key: &HashKey, sizes: &[BlockSize]) -> PromptHashes {
     PromptHashes {
         tokens: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
+        reused: 0,
         truncated: prompt.truncated,
-        blocks: sizes.iter().map(|size| key.blocks(&prompt.ids, *size)).collect(),
+        head: prompt.ids[..prompt.ids.len().min(HEAD_TOKENS)].into(),
+        blocks: sizes.iter().map(|size| (*size, key.blocks(&prompt.ids, *size))).collect(),
     }
 }
 
@@ -146,20 +235,17 @@ pub(crate) enum Keep {
 }
 
 impl Keep {
-    pub(crate) fn parse(
-        truncate: Option<&serde_json::value::RawValue>,
-        side: Option<&serde_json::value::RawValue>,
-    ) -> Result<Self, BodyError> {
-        let Some(truncate) = truncate else { return Ok(Self::All) };
+    pub(crate) fn parse(body: &Body) -> Result<Self, BodyError> {
+        let Some(truncate) = body.get(Field::TruncatePromptTokens) else { return Ok(Self::All) };
         // -1 stands for the model's maximum, beyond which the engine refuses anyway.
-        let Ok(tokens @ 1..) = usize::try_from(integer("truncate_prompt_tokens", truncate)?) else {
+        let Ok(tokens @ 1..) = usize::try_from(truncate.integer()?) else {
             return Ok(Self::All);
         };
-        match side {
+        match body.get(Field::TruncationSide) {
             None => Ok(Self::Last(tokens)),
-            Some(side) if side.get() == "\"left\"" => Ok(Self::Last(tokens)),
-            Some(side) if side.get() == "\"right\"" => Ok(Self::First(tokens)),
-            Some(side) => Err(wrong_type("truncation_side", "'left' or 'right'", side)),
+            Some(side) if side.bytes() == b"\"left\"" => Ok(Self::Last(tokens)),
+            Some(side) if side.bytes() == b"\"right\"" => Ok(Self::First(tokens)),
+            Some(side) => Err(side.wrong_type("'left' or 'right'")),
         }
     }
 

@@ -1,14 +1,16 @@
 //! What of a body concerns routing, read without touching the prompt.
 
+use std::borrow::Cow;
+
 use crate::api::Api;
-use crate::body::{boolean, fields, integer, string, wrong_type};
+use crate::body::{Body, Field, Raw};
 use crate::completion;
 use crate::error::BodyError;
 
 /// The fields of a body that routing and load accounting use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingFields {
-    /// The model asked for.
+    /// The model asked for; empty where an API does not say ([`Api::needs_model`]).
     pub model: String,
     /// Whether the answer is to be streamed.
     pub stream: bool,
@@ -37,125 +39,141 @@ pub struct SessionKeys {
     pub user: Option<String>,
 }
 
-/// Reads the routing fields of `body`, checking that the prompt is there but not what is in it.
-///
-/// # Errors
-/// A [`BodyError`] that is the client's fault.
-pub fn routing_fields(api: Api, body: &[u8]) -> Result<RoutingFields, BodyError> {
-    let prompt_field = match api {
-        Api::ChatCompletions => "messages",
-        Api::Completions => "prompt",
-    };
-    let [
-        model,
-        stream,
-        stream_options,
-        max_tokens,
-        max_completion_tokens,
-        n,
-        cache_salt,
-        priority,
-        session_id,
-        prompt_cache_key,
-        user,
-        prompt,
-        embeds,
-    ] = fields(
-        body,
-        &[
-            "model",
-            "stream",
-            "stream_options",
-            "max_tokens",
-            "max_completion_tokens",
-            "n",
-            "cache_salt",
-            "priority",
-            "session_id",
-            "prompt_cache_key",
-            "user",
-            prompt_field,
-            "prompt_embeds",
-        ],
-    )?;
-
-    let model = model.ok_or_else(|| BodyError::Missing { field: "model".to_owned() })?;
-    let prompts = match (api, prompt, embeds) {
-        (Api::ChatCompletions, Some(messages), _) => {
-            if !messages.get().starts_with('[') {
-                return Err(wrong_type("messages", "an array of objects", messages));
+impl Body {
+    /// The routing fields, checking that the prompt is there but not what is in it.
+    ///
+    /// # Errors
+    /// A [`BodyError`] that is the client's fault.
+    pub fn routing_fields(&self) -> Result<RoutingFields, BodyError> {
+        self.refuse_state()?;
+        let model = match self.get(Field::Model) {
+            Some(model) => model.string()?.into_owned(),
+            None if self.api().needs_model() => return Err(missing(Field::Model)),
+            None => String::new(),
+        };
+        let prompts = self.prompt_count()?;
+        let include_usage = match self.get(Field::StreamOptions) {
+            None => false,
+            Some(options) => {
+                let [include_usage] = options.members([("include_usage", "stream_options.include_usage")])?;
+                include_usage.map_or(Ok(false), Raw::boolean)?
             }
-            if messages.get()[1..].trim_ascii_start().starts_with(']') {
-                return Err(BodyError::EmptyArray { field: "messages".to_owned() });
-            }
-            1
-        }
-        (Api::Completions, Some(prompt), _) => completion::count(prompt)?,
-        (Api::Completions, None, Some(_)) => 1,
-        (_, None, _) => return Err(BodyError::Missing { field: prompt_field.to_owned() }),
-    };
-    let max_output_tokens = match (max_completion_tokens, max_tokens) {
-        (Some(raw), _) => Some(("max_completion_tokens", raw)),
-        (None, Some(raw)) => Some(("max_tokens", raw)),
-        (None, None) => None,
-    };
-    let include_usage = match stream_options {
-        None => false,
-        Some(raw) if !raw.get().starts_with('{') => {
-            return Err(wrong_type("stream_options", "an object", raw));
-        }
-        Some(raw) => {
-            let [include_usage] = fields(raw.get().as_bytes(), &["include_usage"])?;
-            include_usage.map_or(Ok(false), |raw| boolean("stream_options.include_usage", raw))?
-        }
-    };
-    let n = n.map_or(Ok(1), |raw| at_least_one("n", raw))?;
+        };
+        let (n, max_output_tokens) = self.output()?;
+        let text = |field| self.get(field).map(|raw| raw.string().map(Cow::into_owned)).transpose();
+        let lenient = |field| text(field).unwrap_or_default();
+        Ok(RoutingFields {
+            model,
+            stream: self.get(Field::Stream).map_or(Ok(false), Raw::boolean)?,
+            include_usage,
+            max_output_tokens: max_output_tokens.map(not_negative).transpose()?,
+            sequences: n.map_or(Ok(1), at_least_one)?.saturating_mul(prompts),
+            cache_salt: text(Field::CacheSalt)?,
+            priority: self
+                .get(Field::Priority)
+                .map(Raw::integer)
+                .transpose()?
+                // `as` cannot wrap within the clamp.
+                .map(|priority| priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32),
+            session: SessionKeys {
+                session_id: lenient(Field::SessionId),
+                prompt_cache_key: lenient(Field::PromptCacheKey),
+                user: lenient(Field::User),
+            },
+        })
+    }
 
-    let text = |field, raw: Option<&_>| {
-        raw.map(|raw| string(field, raw).map(std::borrow::Cow::into_owned)).transpose()
-    };
-    let lenient = |field, raw: Option<&_>| text(field, raw).unwrap_or_default();
-    Ok(RoutingFields {
-        model: string("model", model)?.into_owned(),
-        stream: stream.map_or(Ok(false), |raw| boolean("stream", raw))?,
-        include_usage,
-        max_output_tokens: max_output_tokens.map(|(field, raw)| not_negative(field, raw)).transpose()?,
-        sequences: n.saturating_mul(prompts),
-        cache_salt: text("cache_salt", cache_salt)?,
-        priority: priority
-            .map(|raw| integer("priority", raw))
-            .transpose()?
-            // `as` cannot wrap within the clamp.
-            .map(|priority| priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32),
-        session: SessionKeys {
-            session_id: lenient("session_id", session_id),
-            prompt_cache_key: lenient("prompt_cache_key", prompt_cache_key),
-            user: lenient("user", user),
-        },
-    })
+    /// What one server keeps another does not have, and nothing here knows which one has it.
+    fn refuse_state(&self) -> Result<(), BodyError> {
+        for field in [Field::PreviousResponseId, Field::Conversation] {
+            if let Some(raw) = self.get(field).filter(|_| self.api() == Api::Responses) {
+                let message = "not supported here: it refers to state that a single server keeps. Send the whole input instead";
+                return Err(raw.invalid(message.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many prompts the body holds; checks that there is one.
+    fn prompt_count(&self) -> Result<u32, BodyError> {
+        let list = |field| {
+            let list = self.get(field).ok_or_else(|| missing(field))?;
+            match list {
+                list if list.is_empty_array() => Err(list.empty_array()),
+                list if list.is_array() => Ok(1),
+                list => Err(list.wrong_type("an array of objects")),
+            }
+        };
+        match self.api() {
+            Api::ChatCompletions | Api::Messages => list(Field::Messages),
+            Api::Responses => match self.get(Field::Input) {
+                Some(input) if input.is_string() => Ok(1),
+                _ => list(Field::Input),
+            },
+            Api::Completions | Api::Embeddings | Api::SglangGenerate | Api::VllmGenerate => {
+                match self.prompt_field() {
+                    Some(prompt) => completion::count(prompt),
+                    None if self.is_embedded() => Ok(1),
+                    None => Err(missing(match self.api() {
+                        Api::Completions => Field::Prompt,
+                        Api::Embeddings => Field::Input,
+                        Api::SglangGenerate => Field::Text,
+                        _ => Field::TokenIds,
+                    })),
+                }
+            }
+        }
+    }
+
+    /// Sequences per prompt and the most tokens of each, if said.
+    fn output(&self) -> Result<(Option<Raw<'_>>, Option<Raw<'_>>), BodyError> {
+        let sampling = self.get(Field::SamplingParams);
+        Ok(match self.api() {
+            Api::ChatCompletions | Api::Completions => (
+                self.get(Field::N),
+                self.get(Field::MaxCompletionTokens).or_else(|| self.get(Field::MaxTokens)),
+            ),
+            Api::Responses => (None, self.get(Field::MaxOutputTokens)),
+            Api::Messages => (None, self.get(Field::MaxTokens)),
+            Api::Embeddings => (None, None),
+            // A list of them belongs to a list of prompts: unknown.
+            Api::SglangGenerate | Api::VllmGenerate => match sampling.filter(|raw| !raw.is_array()) {
+                None => (None, None),
+                Some(sampling) => {
+                    let [n, new, max] = sampling.members([
+                        ("n", "sampling_params.n"),
+                        ("max_new_tokens", "sampling_params.max_new_tokens"),
+                        ("max_tokens", "sampling_params.max_tokens"),
+                    ])?;
+                    (n, if self.api() == Api::SglangGenerate { new } else { max })
+                }
+            },
+        })
+    }
+}
+
+fn missing(field: Field) -> BodyError {
+    BodyError::Missing { field: field.name().to_owned() }
 }
 
 /// An integer of at least 0, at most `u32::MAX`.
-fn not_negative(field: &str, raw: &serde_json::value::RawValue) -> Result<u32, BodyError> {
-    let number = integer(field, raw)?;
+fn not_negative(raw: Raw<'_>) -> Result<u32, BodyError> {
+    let number = raw.integer()?;
     if number < 0 {
-        return Err(below(field, 0));
+        return Err(below(raw, 0));
     }
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-fn at_least_one(field: &str, raw: &serde_json::value::RawValue) -> Result<u32, BodyError> {
-    match not_negative(field, raw)? {
-        0 => Err(below(field, 1)),
+fn at_least_one(raw: Raw<'_>) -> Result<u32, BodyError> {
+    match not_negative(raw)? {
+        0 => Err(below(raw, 1)),
         number => Ok(number),
     }
 }
 
-fn below(field: &str, minimum: u32) -> BodyError {
-    BodyError::Value {
-        field: field.to_owned(),
-        message: format!("integer below minimum value. Expected a value >= {minimum}"),
-    }
+fn below(raw: Raw<'_>, minimum: u32) -> BodyError {
+    raw.invalid(format!("integer below minimum value. Expected a value >= {minimum}"))
 }
 
 #[cfg(test)]

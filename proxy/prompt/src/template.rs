@@ -3,16 +3,19 @@
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use crate::chat::{CUT, Request};
+use crate::cuts::Cuts;
 use crate::error::{BodyError, LoadError};
 use crate::files::Config;
 
 mod content_format;
+mod framing;
 mod generation;
 mod python_json;
 mod python_text;
 mod python_values;
 
 pub(crate) use content_format::ContentFormat;
+pub(crate) use framing::Framing;
 
 /// The template that transformers prefers for a request with tools.
 const WITH_TOOLS: &str = "tool_use";
@@ -20,9 +23,16 @@ const DEFAULT: &str = "default";
 
 pub(crate) struct Template {
     environment: Environment<'static>,
-    default: Option<ContentFormat>,
-    with_tools: Option<ContentFormat>,
+    default: Option<Kind>,
+    with_tools: Option<Kind>,
     special_tokens: Vec<(String, Value)>,
+}
+
+/// What is known of one template.
+#[derive(Clone, Copy)]
+struct Kind {
+    format: ContentFormat,
+    framing: Option<Framing>,
 }
 
 /// A rendered prompt.
@@ -33,7 +43,8 @@ pub(crate) struct Rendered {
 }
 
 impl Template {
-    pub(crate) fn new(config: Config) -> Result<Self, LoadError> {
+    /// `cuts`: where the tokenizer's texts may be cut.
+    pub(crate) fn new(config: Config, cuts: Option<&Cuts>) -> Result<Self, LoadError> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -47,12 +58,13 @@ impl Template {
         let mut default = None;
         let mut with_tools = None;
         for (name, source) in config.templates {
-            let format = match name.as_str() {
+            let kind = match name.as_str() {
                 DEFAULT => &mut default,
                 WITH_TOOLS => &mut with_tools,
                 _ => continue,
             };
-            *format = Some(ContentFormat::detect(&source));
+            let format = ContentFormat::detect(&source);
+            *kind = Some(Kind { format, framing: Framing::of(&source, cuts) });
             environment
                 .add_template_owned(name, generation::strip(&source))
                 .map_err(|error| LoadError::Template(format!("{error:#}")))?;
@@ -67,7 +79,16 @@ impl Template {
 
     /// The form in which the template for such a request wants contents.
     pub(crate) fn content_format(&self, tools: bool) -> ContentFormat {
-        self.with_tools.filter(|_| tools).or(self.default).unwrap_or(ContentFormat::Text)
+        self.kind(tools).map_or(ContentFormat::Text, |kind| kind.format)
+    }
+
+    /// What a plain message adds at the end, if that is known of the template for such a request.
+    pub(crate) fn framing(&self, tools: bool) -> Option<Framing> {
+        self.kind(tools)?.framing
+    }
+
+    fn kind(&self, tools: bool) -> Option<Kind> {
+        self.with_tools.filter(|_| tools).or(self.default)
     }
 
     pub(crate) fn render(&self, request: &Request) -> Result<Rendered, BodyError> {

@@ -248,6 +248,14 @@ impl Default for EventLimits {
 pub struct TokenizeLimits {
     /// Prompts, per pool, whose token ids are remembered where a worker is asked for them.
     pub cache_entries_max: NonZeroUsize,
+    /// Memory, over all pools, for what is known of how earlier prompts begin. 0 remembers nothing.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub prefix_cache_bytes_max: usize,
+    /// Long prompts that are tokenized at once, beside the request threads.
+    pub long_prompts_max: NonZeroUsize,
+    /// Long prompts that wait for their turn. Beyond it they are routed by load alone.
+    pub long_prompts_waiting_max: NonZeroUsize,
     /// Longest prompt that is tokenized, in bytes of text. A longer one is routed by load alone.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
@@ -260,6 +268,13 @@ pub struct TokenizeLimits {
 
 impl Default for TokenizeLimits {
     fn default() -> Self {
-        Self { cache_entries_max: size(16_384), prompt_bytes_max: 8 << 20, timeout: Duration::from_secs(2) }
+        Self {
+            cache_entries_max: size(16_384),
+            prefix_cache_bytes_max: 256 << 20,
+            long_prompts_max: size(4),
+            long_prompts_waiting_max: size(256),
+            prompt_bytes_max: 8 << 20,
+            timeout: Duration::from_secs(2),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rankwise_prompt::{Api, PromptEncoder};
+use rankwise_prompt::{Api, Body, PromptEncoder, Reuse};
 use serde::Deserialize;
 
 use super::describe::{Description, ProbeLimits};
@@ -59,6 +59,10 @@ pub async fn load(folder: PathBuf) -> Result<Arc<PromptEncoder>, String> {
 pub fn log_choice(pool: &str, encoder: &PromptEncoder, folder: &Path) {
     let choice = encoder.encoder();
     tracing::info!(pool, folder = %folder.display(), encoder = %choice.kind, reason = choice.reason, "tokenizer loaded");
+    match encoder.reuse() {
+        Reuse::None { reason } => tracing::warn!(pool, reason, "every prompt is encoded whole"),
+        reuse => tracing::info!(pool, of = reuse.name(), "beginnings of prompts are remembered"),
+    }
 }
 
 async fn local(
@@ -93,7 +97,10 @@ async fn agrees(
     let text = "It's 12345 naïve tests,\n\n\tof 日本語 and \u{1f600}  spaces.  ";
     let body = serde_json::json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
     let body = Bytes::from(body.to_string());
-    let ours = encoder.token_ids(Api::ChatCompletions, &body).map_err(|error| error.to_string())?.ids;
+    let ours = Body::read(Api::ChatCompletions, body.clone(), None)
+        .and_then(|body| encoder.token_ids(&body))
+        .map_err(|error| error.to_string())?
+        .ids;
     let answer = origin
         .post("/tokenize", body, limits.bytes_max, limits.timeout)
         .await

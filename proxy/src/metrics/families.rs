@@ -145,6 +145,7 @@ pub struct Metrics {
     /// Prompts by pool and how their token ids were found.
     pub prompts: IntCounterVec,
     cold_reports: IntCounterVec,
+    prompt_tokens: IntCounterVec,
     event_messages: IntCounterVec,
     event_gaps: IntCounterVec,
     event_replays: IntCounterVec,
@@ -170,6 +171,10 @@ pub struct PoolMetrics {
     pub policy_call: Histogram,
     /// From body to block hashes.
     pub prompt: Histogram,
+    /// Tokens of prompts that were known from earlier ones.
+    pub prompt_tokens_reused: IntCounter,
+    /// Tokens of prompts that were not.
+    pub prompt_tokens_encoded: IntCounter,
     /// Waiting because the policy said so.
     pub queue: Histogram,
     /// Bookings that met another and were decided again.
@@ -418,6 +423,11 @@ impl Metrics {
                 "Requests that asked the engine to report again the blocks they reuse.",
                 TARGET,
             )?,
+            prompt_tokens: new.counters(
+                "rankwise_prompt_tokens_total",
+                "Tokens of prompts, by whether an earlier prompt began in the same way.",
+                &["pool", "from"],
+            )?,
             event_messages: new.counters(
                 "rankwise_kv_event_messages_total",
                 "KV-event messages received.",
@@ -458,6 +468,8 @@ impl Metrics {
             decision: self.decision.with_label_values(&[pool]),
             policy_call: self.policy_call.with_label_values(&[pool]),
             prompt: self.prompt.with_label_values(&[pool]),
+            prompt_tokens_reused: self.prompt_tokens.with_label_values(&[pool, "cache"]),
+            prompt_tokens_encoded: self.prompt_tokens.with_label_values(&[pool, "encoder"]),
             queue: self.queue.with_label_values(&[pool]),
             races: self.races.with_label_values(&[pool]),
             retries: self.retries.with_label_values(&[pool]),

@@ -10,6 +10,7 @@ use super::Metrics;
 use crate::clock;
 use crate::listen::RequestThreads;
 use crate::pool::{Pool, Pools};
+use crate::prompts::{PromptMode, PromptWork};
 
 const TARGET: &[&str] = &["pool", "worker", "dp_rank"];
 
@@ -34,6 +35,9 @@ struct Page {
     queued: GaugeVec,
     sessions: GaugeVec,
     policy_info: GaugeVec,
+    tokenizer_info: GaugeVec,
+    prompt_cache_bytes: GaugeVec,
+    prompt_cache_entries: GaugeVec,
     connections: GaugeVec,
     refused: IntCounterVec,
 }
@@ -109,6 +113,17 @@ impl Page {
                 "1 for the policy that was activated; serving tells what decides.",
                 &["pool", "policy", "digest", "serving"],
             )?,
+            tokenizer_info: gauge(
+                "rankwise_tokenizer_info",
+                "1 for the encoder in use and how far it remembers prompts.",
+                &["pool", "encoder", "reuse"],
+            )?,
+            prompt_cache_bytes: gauge("rankwise_prompt_cache_bytes", "Memory of the prompt cache.", &[])?,
+            prompt_cache_entries: gauge(
+                "rankwise_prompt_cache_entries",
+                "Beginnings of prompts in the prompt cache.",
+                &[],
+            )?,
             connections: gauge("rankwise_connections", "Open client connections.", &[])?,
             refused,
             pending_confirmed,
@@ -156,6 +171,11 @@ impl Page {
         self.index_bytes.with_label_values(&[&pool.name]).set(stats.bytes as f64);
         self.queued.with_label_values(&[&pool.name]).set(pool.queued() as f64);
         self.sessions.with_label_values(&[&pool.name]).set(pool.sessions.count() as f64);
+        if let PromptMode::Local { encoder, .. } = &*pool.prompts.mode() {
+            let kind = encoder.encoder().kind.to_string();
+            let labels = [pool.name.as_str(), kind.as_str(), encoder.reuse().name()];
+            self.tokenizer_info.with_label_values(&labels).set(1.0);
+        }
         if let Some(chosen) = pool.policies.chosen() {
             let (version, serving) = (chosen.version(), serving_name(pool.policies.serving()));
             let labels = [pool.name.as_str(), &version.to_string(), &version.digest, serving];
@@ -195,11 +215,15 @@ pub fn render(
     metrics: &Metrics,
     pools: &Pools,
     threads: &RequestThreads,
+    prompts: &PromptWork,
 ) -> Result<Vec<u8>, prometheus::Error> {
     let page = Page::new()?;
     for pool in pools.iter() {
         page.pool(pool);
     }
+    let cache = prompts.cache.report();
+    page.prompt_cache_bytes.with_label_values::<&str>(&[]).set(cache.bytes as f64);
+    page.prompt_cache_entries.with_label_values::<&str>(&[]).set(cache.entries as f64);
     page.connections.with_label_values::<&str>(&[]).set(threads.open() as f64);
     page.refused.with_label_values::<&str>(&[]).inc_by(threads.refused() as u64);
     let mut families: Vec<MetricFamily> = metrics.registry.gather();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rankwise_core::target::Availability;
-use rankwise_prompt::Api;
+use rankwise_prompt::{Api, Body};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -76,8 +76,8 @@ impl RemoteTokenizer {
     }
 
     /// The ids, or `None` if the engine does not tell them in time.
-    pub async fn token_ids(&self, pool: &Pool, api: Api, body: &Bytes) -> Option<Vec<u32>> {
-        let request = tokenize_request(api, body)?;
+    pub async fn token_ids(&self, pool: &Pool, body: &Body) -> Option<Vec<u32>> {
+        let request = tokenize_request(body.api(), body.bytes())?;
         let key = pool.key.bytes(&request);
         let half_max = (self.limits.entries_max / 2).max(1);
         if let Some(ids) = self.remembered.lock().get(key, half_max) {
@@ -131,6 +131,8 @@ fn tokenize_request(api: Api, body: &[u8]) -> Option<Vec<u8>> {
                 fields.insert("prompt", prompts.first()?);
             }
         }
+        // The endpoint knows the two.
+        _ => return None,
     }
     serde_json::to_vec(&fields).ok()
 }

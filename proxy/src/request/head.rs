@@ -24,10 +24,13 @@ pub(super) enum Route {
 /// # Errors
 /// 404 for a path that is not served, 405 for the wrong method.
 pub(super) fn route(method: &Method, path: &str) -> Result<Route, ProxyError> {
-    let (route, expected) = match path {
-        "/v1/chat/completions" => (Route::Generate(Api::ChatCompletions), "POST"),
-        "/v1/completions" => (Route::Generate(Api::Completions), "POST"),
-        "/v1/models" => (Route::Models, "GET"),
+    let (route, expected) = match (Api::from_path(path), path) {
+        (Some(api), _) => (Route::Generate(api), "POST"),
+        (None, "/v1/models") => (Route::Models, "GET"),
+        (None, path) if keeps_state(path) => {
+            let message = "not served here: what it refers to is kept by a single server";
+            return Err(ProxyError::new(Stage::Head, message).status(StatusCode::BAD_REQUEST));
+        }
         _ => return Err(ProxyError::new(Stage::Head, "no such path here")),
     };
     if method.as_str() == expected { Ok(route) } else { Err(ProxyError::method_not_allowed(expected)) }
@@ -59,12 +62,11 @@ pub(super) fn check_size(
     Ok(())
 }
 
-/// The API's name in metrics and the access log.
-pub(super) fn api_name(api: Api) -> &'static str {
-    match api {
-        Api::ChatCompletions => "chat_completions",
-        Api::Completions => "completions",
-    }
+/// Whether a path names things that one server keeps and another does not have.
+fn keeps_state(path: &str) -> bool {
+    ["/v1/responses/", "/v1/conversations", "/v1/files", "/v1/batches"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 /// The header that carries a request's id, in both directions.
@@ -150,6 +152,12 @@ mod tests {
             ["/metrics", "/reset_prefix_cache", "/v1/load_lora_adapter", "/sleep", "/kv_event_sources", "/"]
         {
             assert_eq!(route(&Method::POST, path).unwrap_err().status, 404);
+        }
+        for api in Api::ALL {
+            assert_eq!(route(&Method::POST, api.path()).unwrap(), Route::Generate(api));
+        }
+        for path in ["/v1/files", "/v1/batches/b", "/v1/conversations", "/v1/responses/r/cancel"] {
+            assert_eq!(route(&Method::POST, path).unwrap_err().status, 400);
         }
         assert_eq!(route(&Method::GET, "/v1/completions").unwrap_err().status, 405);
     }

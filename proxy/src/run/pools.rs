@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::state::{RoutingState, StateConfig};
 
@@ -14,7 +13,7 @@ use crate::decisions::{Decisions, DecisionsParts, Observer};
 use crate::metrics::Metrics;
 use crate::policies::{self, PolicyParts, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
-use crate::prompts::{PromptLimits, PromptSource};
+use crate::prompts::{PromptLimits, PromptSource, PromptWork};
 use crate::sessions::PoolSessions;
 
 /// The unit of block figures until the first worker tells its own.
@@ -29,13 +28,11 @@ pub(super) async fn make(
     metrics: &Metrics,
     store: &Arc<PolicyStore>,
     observer: &Observer,
+    prompts: &Arc<PromptWork>,
 ) -> anyhow::Result<Pools> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("system randomness: {error}"))?;
-    let key = HashKey::new(secret);
     let mut pools = Vec::with_capacity(config.pools.len());
     for pool in &config.pools {
-        let made = Arc::new(make_pool(config, pool, &Shared { store, observer, metrics, key: &key }));
+        let made = Arc::new(make_pool(config, pool, &Shared { store, observer, metrics, prompts }));
         activate(&made, pool, store).await.with_context(|| format!("pool {}: policy", made.name))?;
         pools.push(made);
     }
@@ -47,11 +44,11 @@ struct Shared<'a> {
     store: &'a PolicyStore,
     observer: &'a Observer,
     metrics: &'a Metrics,
-    key: &'a HashKey,
+    prompts: &'a Arc<PromptWork>,
 }
 
 fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool {
-    let Shared { store, observer, metrics, key } = *shared;
+    let Shared { store, observer, metrics, prompts } = *shared;
     let index = &config.limits.index;
     let state = StateConfig {
         index_blocks_max: pool.limits.index_blocks_max.get(),
@@ -93,10 +90,11 @@ fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool 
                 answer_bytes_max: config.limits.upstream.probe_bytes_max,
                 prompt_bytes_max: tokenize.prompt_bytes_max,
             },
+            Arc::clone(prompts),
             pool.tokenizer.is_some(),
         ),
-        key: key.clone(),
-        sessions: PoolSessions::new(&pool.sessions, key),
+        key: prompts.cache.key().clone(),
+        sessions: PoolSessions::new(&pool.sessions, prompts.cache.key()),
         heal_cold_roots: pool.heal_cold_roots,
         limits: PoolLimits {
             queue_time_max: pool.limits.wait_timeout,

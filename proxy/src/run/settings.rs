@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use rankwise_core::hash::HashKey;
 use rankwise_policy_host::{FailureThresholds, HostConfig, ThreadPolicies};
+use rankwise_prompt::PromptCache;
 
 use crate::config::{AccessLog, Config};
 use crate::listen::{ConnectionLimits, RequestThreads};
+use crate::prompts::{PromptWork, WorkLimits};
 use crate::request::{Proxy, Settings, Shared};
 use crate::upstream::{UpstreamPool, UpstreamTimes};
 
@@ -22,6 +25,20 @@ pub(super) fn requests(config: &Config) -> Settings {
         expose_decision: config.expose_decision,
         access_log: config.access_log == AccessLog::Stderr,
     }
+}
+
+/// What reading prompts shares, with a secret of this process.
+pub(super) fn prompt_work(config: &Config) -> anyhow::Result<PromptWork> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("system randomness: {error}"))?;
+    let tokenize = &config.limits.tokenize;
+    let cache = PromptCache::new(tokenize.prefix_cache_bytes_max, HashKey::new(secret));
+    let limits = WorkLimits {
+        running_max: tokenize.long_prompts_max.get(),
+        waiting_max: tokenize.long_prompts_waiting_max.get(),
+        timeout: tokenize.timeout,
+    };
+    Ok(PromptWork::new(cache, limits))
 }
 
 /// Bounds of what policies may do and take.

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use rankwise_prompt::{Api, EncoderPreference, PromptEncoder, test_support};
+use rankwise_prompt::{Api, Body, EncoderPreference, PromptEncoder, test_support};
 
 /// The reference: a panic of the fast encoder is caught by the proxy, but not here.
 static ENCODER: LazyLock<PromptEncoder> = LazyLock::new(|| {
@@ -14,7 +14,8 @@ static ENCODER: LazyLock<PromptEncoder> = LazyLock::new(|| {
 
 fuzz_target!(init: { LazyLock::force(&ENCODER); }, |body: &[u8]| {
     for api in [Api::ChatCompletions, Api::Completions] {
-        if let Ok(prompt) = ENCODER.token_ids(api, body) {
+        let body = Body::read(api, body.to_vec().into(), None);
+        if let Ok(prompt) = body.and_then(|body| ENCODER.token_ids(&body)) {
             assert!(prompt.ids.iter().all(|id| *id < 200_000) || api == Api::Completions);
         }
     }

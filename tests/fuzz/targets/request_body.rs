@@ -3,14 +3,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rankwise_prompt::{Api, given_token_ids, routing_fields};
+use rankwise_prompt::{Api, Body};
 
 fuzz_target!(|body: &[u8]| {
-    for api in [Api::ChatCompletions, Api::Completions] {
-        if let Ok(fields) = routing_fields(api, body) {
+    for api in Api::ALL {
+        let Ok(body) = Body::read(api, body.to_vec().into(), None) else { return };
+        if let Ok(fields) = body.routing_fields() {
             // More is not asked: what routing passes over is for the engine to refuse.
             assert!(fields.sequences >= 1);
         }
-        let _ = given_token_ids(api, body);
+        let _ = body.given_token_ids();
     }
 });

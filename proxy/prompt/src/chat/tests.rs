@@ -1,17 +1,26 @@
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{CUT, Request};
-use crate::BodyError;
 use crate::files::Config;
 use crate::template::Template;
+use crate::{Api, Body, BodyError};
 
 fn template(source: &str) -> Template {
-    Template::new(Config { templates: vec![("default".to_owned(), source.to_owned())], ..Config::default() })
-        .unwrap()
+    Template::new(
+        Config { templates: vec![("default".to_owned(), source.to_owned())], ..Config::default() },
+        None,
+    )
+    .unwrap()
+}
+
+fn request(api: Api, body: Value, template: &Template) -> Result<Request, BodyError> {
+    let body = Body::read(api, Bytes::from(body.to_string()), None)?;
+    Request::parse(&body, template)
 }
 
 fn parsed(body: Value) -> Result<Request, BodyError> {
-    Request::parse(body.to_string().as_bytes(), &template(""))
+    request(Api::ChatCompletions, body, &template(""))
 }
 
 fn message(message: Value) -> Value {
@@ -33,7 +42,7 @@ fn contents_are_parts_for_a_template_that_loops_over_them() {
     let template = template("{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}");
     let body =
         json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": null}]});
-    let messages = Request::parse(body.to_string().as_bytes(), &template).unwrap().messages;
+    let messages = request(Api::ChatCompletions, body, &template).unwrap().messages;
     assert_eq!(messages[0]["content"], json!([{"type": "text", "text": "a"}]));
     assert_eq!(messages[1]["content"], json!([]));
 }
@@ -137,4 +146,48 @@ fn errors_name_the_place() {
     );
     let own = parsed(json!({"messages": messages, "chat_template": "x"})).unwrap_err();
     assert!(!own.is_client_fault());
+}
+
+#[test]
+fn responses_are_chats() {
+    let messages = |body| request(Api::Responses, body, &template("")).map(|request| json!(request.messages));
+    let user = |text: &str| json!({"role": "user", "content": text});
+    assert_eq!(
+        messages(json!({"instructions": "i", "input": "x"})).unwrap(),
+        json!([{"role": "system", "content": "i"}, user("x")])
+    );
+    let parts =
+        json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "y"}]}]);
+    assert_eq!(messages(json!({"input": parts})).unwrap(), json!([user("y")]));
+    for body in [
+        json!({"input": [{"type": "function_call", "name": "f"}]}),
+        json!({"input": "x", "tools": [{}]}),
+        json!({"input": "x", "reasoning": {"effort": "low"}}),
+    ] {
+        assert!(!messages(body.clone()).unwrap_err().is_client_fault(), "{body}");
+    }
+    assert!(messages(json!({"input": 3})).unwrap_err().is_client_fault());
+}
+
+#[test]
+fn anthropics_messages_are_chats() {
+    let parsed = |body| request(Api::Messages, body, &template(""));
+    let body = json!({
+        "system": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": "y"}],
+        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
+    });
+    let chat = parsed(body).unwrap();
+    assert_eq!(
+        json!(chat.messages),
+        json!([
+            {"role": "system", "content": "ab"}, {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
+        ])
+    );
+    assert_eq!(chat.tools.unwrap()[0]["function"]["parameters"], json!({"type": "object"}));
+    let image = json!([{"type": "text", "text": "x"}, {"type": "image", "source": {}}]);
+    assert!(parsed(json!({"messages": [{"role": "user", "content": image}]})).unwrap().cut);
+    let result = json!([{"type": "tool_result", "content": "x"}]);
+    let unknown = parsed(json!({"messages": [{"role": "user", "content": result}]})).unwrap_err();
+    assert!(!unknown.is_client_fault());
 }

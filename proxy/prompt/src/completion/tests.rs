@@ -1,7 +1,11 @@
+use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::given_token_ids;
-use crate::Api;
+use crate::{Api, Body, BodyError, PromptIds};
+
+fn given_token_ids(api: Api, body: &[u8]) -> Result<Option<PromptIds>, BodyError> {
+    Body::read(api, Bytes::copy_from_slice(body), None)?.given_token_ids()
+}
 
 fn given(body: Value) -> Option<Vec<u32>> {
     given_token_ids(Api::Completions, body.to_string().as_bytes()).unwrap().map(|prompt| prompt.ids)
@@ -41,4 +45,15 @@ fn mixed_or_impossible_ids_are_refused() {
         // An empty list of ids is a prompt of no tokens; whether that is allowed is the engine's affair.
         assert_eq!(result.is_ok(), prompt == json!([[]]), "{prompt}: {result:?}");
     }
+}
+
+#[test]
+fn other_apis_bring_ids_too() {
+    let given = |api, body: Value| {
+        given_token_ids(api, body.to_string().as_bytes()).unwrap().map(|prompt| prompt.ids)
+    };
+    assert_eq!(given(Api::VllmGenerate, json!({"token_ids": [1, 2]})), Some(vec![1, 2]));
+    assert_eq!(given(Api::SglangGenerate, json!({"input_ids": [[3], [4]], "text": "x"})), Some(vec![3]));
+    assert_eq!(given(Api::SglangGenerate, json!({"text": ["x"]})), None);
+    assert_eq!(given(Api::Embeddings, json!({"input": [5, 6]})), Some(vec![5, 6]));
 }

@@ -1,7 +1,7 @@
 //! Texts on which encoders are apt to differ.
 
 /// How many texts are put together at random.
-const RANDOM_TEXTS: usize = 240;
+const RANDOM_TEXTS: usize = 1600;
 
 /// Pieces that meet at places where a pre-tokenizer has to decide.
 const ATOMS: &[&str] = &[

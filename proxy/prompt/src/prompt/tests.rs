@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
@@ -8,15 +9,24 @@ use serde_json::{Value, json};
 
 use super::PromptEncoder;
 use crate::test_support::{data, qwen2_5, unpack_qwen2_5};
-use crate::{Api, BodyError, EncoderKind, EncoderPreference, PromptIds, TokenizerFiles};
+use crate::{Api, Body, BodyError, EncoderKind, EncoderPreference, PromptCache, PromptIds, TokenizerFiles};
 
 static FASTEST: LazyLock<PromptEncoder> =
     LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest).unwrap());
 static REFERENCE: LazyLock<PromptEncoder> =
     LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Reference).unwrap());
 
+fn body_of(api: Api, body: &[u8]) -> Result<Body, BodyError> {
+    Body::read(api, Bytes::copy_from_slice(body), None)
+}
+
+/// The ids of a body without any cache.
+fn ids_of(encoder: &PromptEncoder, api: Api, body: &[u8]) -> Result<PromptIds, BodyError> {
+    encoder.token_ids(&body_of(api, body)?)
+}
+
 fn chat(body: Value) -> PromptIds {
-    FASTEST.token_ids(Api::ChatCompletions, body.to_string().as_bytes()).unwrap()
+    FASTEST.token_ids(&body_of(Api::ChatCompletions, body.to_string().as_bytes()).unwrap()).unwrap()
 }
 
 /// What one vLLM 0.32.0 answered to `POST /tokenize`.
@@ -27,7 +37,7 @@ fn engine_agrees(encoder: &PromptEncoder) {
         let case: Value = serde_json::from_str(line).unwrap();
         let api =
             if case["request"].get("prompt").is_some() { Api::Completions } else { Api::ChatCompletions };
-        let prompt = encoder.token_ids(api, case["request"].to_string().as_bytes()).unwrap();
+        let prompt = ids_of(encoder, api, case["request"].to_string().as_bytes()).unwrap();
         assert_eq!(json!(prompt.ids), case["response"]["tokens"], "{}", case["request"]);
         assert!(!prompt.truncated);
     }
@@ -51,7 +61,7 @@ fn ids_of_the_reference_are_the_engines() {
 fn encoding_starts_no_threads() {
     let text = "The quick brown fox. <|im_end|>\n".repeat(20_000);
     let body = json!({ "prompt": text }).to_string();
-    assert!(FASTEST.token_ids(Api::Completions, body.as_bytes()).unwrap().ids.len() > 100_000);
+    assert!(ids_of(&FASTEST, Api::Completions, body.as_bytes()).unwrap().ids.len() > 100_000);
     let names = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
@@ -81,8 +91,8 @@ fn the_simulators_tokenizer_loads_and_its_encoders_agree() {
         ["Hello, world!", "", "今天 <|im_end|>\n\n x", "fn main() {\n    println!(\"{}\", 1 + 2);\n}"]
     {
         let body = json!({"messages": [{"role": "user", "content": content}]}).to_string();
-        let ids = fastest.token_ids(Api::ChatCompletions, body.as_bytes()).unwrap().ids;
-        assert_eq!(ids, reference.token_ids(Api::ChatCompletions, body.as_bytes()).unwrap().ids);
+        let ids = ids_of(&fastest, Api::ChatCompletions, body.as_bytes()).unwrap().ids;
+        assert_eq!(ids, ids_of(&reference, Api::ChatCompletions, body.as_bytes()).unwrap().ids);
         assert_eq!(ids[0], 4094);
         assert!(ids.iter().all(|id| *id < 4096));
     }
@@ -100,14 +110,14 @@ fn an_image_ends_what_is_known() {
     assert!(!cut.ids.is_empty() && cut.ids.len() < whole.ids.len());
     assert!(whole.ids.starts_with(&cut.ids));
     let body = json!({"prompt_embeds": "AA=="}).to_string();
-    let embeds = FASTEST.token_ids(Api::Completions, body.as_bytes()).unwrap();
+    let embeds = ids_of(&FASTEST, Api::Completions, body.as_bytes()).unwrap();
     assert_eq!(embeds, PromptIds { ids: Vec::new(), truncated: true });
 }
 
 #[test]
 fn the_first_of_several_prompts_counts() {
     let ids = |prompt: Value| {
-        FASTEST.token_ids(Api::Completions, json!({ "prompt": prompt }).to_string().as_bytes()).unwrap().ids
+        ids_of(&FASTEST, Api::Completions, json!({ "prompt": prompt }).to_string().as_bytes()).unwrap().ids
     };
     assert_eq!(ids(json!(["Hello world", "x"])), ids(json!("Hello world")));
     assert_eq!(ids(json!([[5, 6], [7]])), [5, 6]);
@@ -127,7 +137,7 @@ fn the_engines_truncation_is_followed() {
 
 #[test]
 fn errors_are_told_apart() {
-    let error = |api, body: &str| FASTEST.token_ids(api, body.as_bytes()).unwrap_err();
+    let error = |api, body: &str| ids_of(&FASTEST, api, body.as_bytes()).unwrap_err();
     assert!(matches!(error(Api::Completions, "{"), BodyError::Json { .. }));
     assert!(matches!(error(Api::Completions, "{}"), BodyError::Missing { .. }));
     assert!(matches!(error(Api::ChatCompletions, r#"{"messages":[]}"#), BodyError::EmptyArray { .. }));
@@ -142,20 +152,22 @@ fn hashes_are_of_whole_blocks() {
     let key = HashKey::new([7; 32]);
     let body = json!({"prompt": (0..100).collect::<Vec<u32>>()}).to_string();
     let sizes = [BlockSize(16), BlockSize(64)];
-    let hashes = FASTEST.block_hashes(Api::Completions, body.as_bytes(), &key, &sizes).unwrap();
+    let cache = PromptCache::new(1 << 20, key.clone());
+    let body = body_of(Api::Completions, body.as_bytes()).unwrap();
+    let hashes = FASTEST.block_hashes(&body, &sizes, &cache).unwrap();
     assert_eq!((hashes.tokens, hashes.truncated), (100, false));
-    assert_eq!(hashes.blocks.iter().map(Vec::len).collect::<Vec<_>>(), [6, 1]);
-    assert_eq!(hashes.blocks[0][1], key.block(&(16..32).collect::<Vec<u32>>(), &[]));
+    assert_eq!(hashes.blocks.iter().map(|(_, blocks)| blocks.len()).collect::<Vec<_>>(), [6, 1]);
+    assert_eq!(hashes.blocks[0].1[1], key.block(&(16..32).collect::<Vec<u32>>(), &[]));
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..60), inside in "[\\[\\]{}:,\"a0-9 nulltruefalse.]{0,40}") {
-        for api in [Api::ChatCompletions, Api::Completions] {
-            let _ = FASTEST.token_ids(api, &body);
-            for field in ["messages", "prompt", "tools", "chat_template_kwargs", "documents"] {
+        for api in Api::ALL {
+            let _ = ids_of(&FASTEST, api, &body);
+            for field in ["messages", "prompt", "tools", "chat_template_kwargs", "documents", "input", "system", "text"] {
                 let body = format!("{{\"messages\":[{{\"role\":\"user\",\"content\":{inside}}}],\"{field}\":{inside}}}");
-                let _ = FASTEST.token_ids(api, body.as_bytes());
+                let _ = ids_of(&FASTEST, api, body.as_bytes());
             }
         }
     }
@@ -164,8 +176,8 @@ proptest! {
     fn encoders_agree(text in prop_oneof![".{0,80}", "[ \n\t\r'a-zA-Z0-9<|im_end>]{0,80}", "(<\\|im_end\\|>|<tool_call>|[a ']|\\PC){0,30}"]) {
         let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
         prop_assert_eq!(
-            FASTEST.token_ids(Api::ChatCompletions, body.as_bytes()),
-            REFERENCE.token_ids(Api::ChatCompletions, body.as_bytes())
+            ids_of(&FASTEST, Api::ChatCompletions, body.as_bytes()),
+            ids_of(&REFERENCE, Api::ChatCompletions, body.as_bytes())
         );
     }
 }

@@ -1,8 +1,13 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{RoutingFields, SessionKeys, routing_fields};
-use crate::{Api, BodyError};
+use super::{RoutingFields, SessionKeys};
+use crate::{Api, Body, BodyError};
+
+fn routing_fields(api: Api, body: &[u8]) -> Result<RoutingFields, BodyError> {
+    Body::read(api, Bytes::copy_from_slice(body), None)?.routing_fields()
+}
 
 fn chat(body: Value) -> Result<RoutingFields, BodyError> {
     routing_fields(Api::ChatCompletions, body.to_string().as_bytes())
@@ -128,10 +133,41 @@ fn the_prompt_need_not_be_sound() {
     assert!(completion(json!({"model": "m", "prompt_embeds": "AA=="})).is_ok());
 }
 
+#[test]
+fn other_apis_have_other_fields() {
+    let fields = |api, body: Value| routing_fields(api, body.to_string().as_bytes());
+    let response =
+        fields(Api::Responses, json!({"model": "m", "input": "x", "max_output_tokens": 3})).unwrap();
+    assert_eq!((response.max_output_tokens, response.sequences), (Some(3), 1));
+    let message = fields(Api::Messages, json!({"model": "m", "messages": [{}], "max_tokens": 4})).unwrap();
+    assert_eq!(message.max_output_tokens, Some(4));
+    let embedding = fields(Api::Embeddings, json!({"model": "m", "input": ["a", "b"]})).unwrap();
+    assert_eq!((embedding.max_output_tokens, embedding.sequences), (None, 2));
+    let sampling = json!({"n": 2, "max_new_tokens": 5, "max_tokens": 6});
+    let sglang = fields(Api::SglangGenerate, json!({"text": "a", "sampling_params": sampling})).unwrap();
+    assert_eq!((sglang.model.as_str(), sglang.max_output_tokens, sglang.sequences), ("", Some(5), 2));
+    let vllm = fields(Api::VllmGenerate, json!({"token_ids": [1], "sampling_params": sampling})).unwrap();
+    assert_eq!(vllm.max_output_tokens, Some(6));
+    for api in Api::ALL {
+        let error = fields(api, json!({"model": "m"})).unwrap_err();
+        assert!(matches!(error, BodyError::Missing { .. }), "{api}: {error}");
+    }
+}
+
+#[test]
+fn state_that_one_server_keeps_is_refused() {
+    for field in ["previous_response_id", "conversation"] {
+        let body = json!({"model": "m", "input": "x", field: "resp_1"}).to_string();
+        let error = routing_fields(Api::Responses, body.as_bytes()).unwrap_err();
+        assert!(error.is_client_fault());
+        assert_eq!(error.param(), Some(field));
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..60), inside in "[\\[\\]{}:,\"a0-9 nulltruefalse.]{0,40}") {
-        for api in [Api::ChatCompletions, Api::Completions] {
+        for api in Api::ALL {
             let _ = routing_fields(api, &body);
             for field in ["messages", "prompt", "n", "model", "stream_options"] {
                 let _ = routing_fields(api, format!("{{\"model\":\"m\",\"prompt\":\"\",\"messages\":[0],\"{field}\":{inside}}}").as_bytes());

@@ -11,7 +11,7 @@ use crate::{BodyError, TokenizerFiles};
 
 fn template(sources: &[(&str, &str)]) -> Template {
     let templates = sources.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect();
-    Template::new(Config { templates, ..Config::default() }).unwrap()
+    Template::new(Config { templates, ..Config::default() }, None).unwrap()
 }
 
 fn request(messages: Value) -> Request {
@@ -112,11 +112,11 @@ fn a_template_may_refuse() {
 
 #[test]
 fn without_a_template_chats_are_refused_and_a_broken_one_does_not_load() {
-    let none = Template::new(Config::default()).unwrap();
+    let none = Template::new(Config::default(), None).unwrap();
     assert!(matches!(none.render(&request(json!([{}]))), Err(BodyError::Template { .. })));
     let broken =
         Config { templates: vec![("default".to_owned(), "{% if %}".to_owned())], ..Config::default() };
-    assert!(Template::new(broken).is_err());
+    assert!(Template::new(broken, None).is_err());
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn special_tokens_are_undefined_unless_set() {
         ),
         chat_template: None,
     });
-    let template = Template::new(config.unwrap()).unwrap();
+    let template = Template::new(config.unwrap(), None).unwrap();
     assert_eq!(template.render(&request(json!([{}]))).unwrap().text, "False</s><p>");
 }
 

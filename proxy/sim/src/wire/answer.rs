@@ -100,7 +100,7 @@ impl Frame<'_> {
     fn chunk(&self, choices: Value) -> Map<String, Value> {
         let mut chunk = self.head(match self.ask.api {
             Api::ChatCompletions => "chat.completion.chunk",
-            Api::Completions => "text_completion",
+            _ => "text_completion",
         });
         chunk.insert("choices".to_owned(), choices);
         chunk
@@ -130,14 +130,14 @@ impl Frame<'_> {
         choice.insert("index".to_owned(), piece.index.into());
         match self.ask.api {
             Api::ChatCompletions => choice.insert("delta".to_owned(), json!({"content": text})),
-            Api::Completions => choice.insert("text".to_owned(), text.into()),
+            _ => choice.insert("text".to_owned(), text.into()),
         };
         choice.insert("logprobs".to_owned(), Value::Null);
         choice.insert("finish_reason".to_owned(), piece.finish.map(Finish::name).into());
-        if self.ask.api == Api::Completions || piece.finish.is_some() {
+        if self.ask.api != Api::ChatCompletions || piece.finish.is_some() {
             choice.insert("stop_reason".to_owned(), Value::Null);
         }
-        if self.ask.api == Api::Completions {
+        if self.ask.api != Api::ChatCompletions {
             choice.insert("prompt_token_ids".to_owned(), Value::Null);
         }
         choice.insert("token_ids".to_owned(), self.token_ids(piece.tokens));
@@ -164,7 +164,7 @@ impl Frame<'_> {
         let choices: Vec<_> = pieces.iter().map(|piece| self.choice(piece)).collect();
         let mut answer = self.head(match self.ask.api {
             Api::ChatCompletions => "chat.completion",
-            Api::Completions => "text_completion",
+            _ => "text_completion",
         });
         answer.insert("choices".to_owned(), choices.into());
         answer.insert("service_tier".to_owned(), Value::Null);
@@ -196,7 +196,7 @@ impl Frame<'_> {
                 "logprobs": null, "finish_reason": finish, "stop_reason": null, "token_ids": token_ids,
                 "routed_experts": null,
             }),
-            Api::Completions => json!({
+            _ => json!({
                 "index": piece.index, "text": text, "logprobs": null, "finish_reason": finish, "stop_reason": null,
                 "token_ids": token_ids, "prompt_logprobs": null, "prompt_token_ids": null, "routed_experts": null,
             }),

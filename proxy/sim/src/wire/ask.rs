@@ -85,13 +85,13 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     let prompts = match (api, parsed.prompt) {
         (Api::ChatCompletions, _) if parsed.messages.is_none() => return Err(Refused::missing("messages")),
         (Api::ChatCompletions, _) => vec![encoded(text.prompt(api, body))?],
-        (Api::Completions, None) => return Err(Refused::missing("prompt")),
-        (Api::Completions, Some(PromptField::Text(_))) => vec![encoded(text.prompt(api, body))?],
-        (Api::Completions, Some(PromptField::Texts(many))) => {
+        (_, None) => return Err(Refused::missing("prompt")),
+        (_, Some(PromptField::Text(_))) => vec![encoded(text.prompt(api, body))?],
+        (_, Some(PromptField::Texts(many))) => {
             many.iter().map(|one| encoded(text.tokens(one))).collect::<Result<_, _>>()?
         }
-        (Api::Completions, Some(PromptField::Tokens(one))) => vec![one],
-        (Api::Completions, Some(PromptField::TokenLists(many))) => many,
+        (_, Some(PromptField::Tokens(one))) => vec![one],
+        (_, Some(PromptField::TokenLists(many))) => many,
     };
     let n = parsed.n.unwrap_or(1);
     if n == 0 || prompts.is_empty() || prompts.len().saturating_mul(n) > SEQUENCES_MAX {
@@ -104,7 +104,7 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     let max_tokens = match api {
         Api::ChatCompletions => parsed.max_completion_tokens.or(parsed.max_tokens),
         // The API's own default.
-        Api::Completions => parsed.max_tokens.or(Some(16)),
+        _ => parsed.max_tokens.or(Some(16)),
     };
     Ok(Ask {
         api,

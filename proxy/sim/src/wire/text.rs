@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rankwise_prompt::{Api, EncoderPreference, PromptEncoder, TokenizerFiles};
+use bytes::Bytes;
+use rankwise_prompt::{Api, Body, EncoderPreference, PromptEncoder, TokenizerFiles};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -81,7 +82,10 @@ impl Text {
 
     /// The prompt of a body of this API; with several prompts, the first.
     pub(crate) fn prompt(&self, api: Api, body: &[u8]) -> Result<Vec<u32>, String> {
-        self.encoder.token_ids(api, body).map(|prompt| prompt.ids).map_err(|error| error.to_string())
+        Body::read(api, Bytes::copy_from_slice(body), None)
+            .and_then(|body| self.encoder.token_ids(&body))
+            .map(|prompt| prompt.ids)
+            .map_err(|error| error.to_string())
     }
 
     /// The tokens of a text.

@@ -94,7 +94,7 @@ pub struct Sessions {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub ttl: Duration,
-    /// Tokens at a prompt's beginning that make its prefix key.
+    /// Tokens at a prompt's beginning that make its prefix key; no more than 1024 count.
     pub prefix_tokens: NonZeroU32,
 }
 

@@ -1,0 +1,149 @@
+//! What was computed for earlier prompts, found by how a body or a text begins.
+//!
+//! Three kinds of entry, found in this order:
+//!
+//! 1. [`Mark`]: a beginning of a *body*, cut into stretches of [`PromptCache::STRETCH`] bytes: where to read on, which fields stood
+//!    before. What is known is not even parsed.
+//! 2. [`Node`] at the end of a message, by such a beginning: the block hashes of the rendered text up to there. Only for templates
+//!    whose text grows at the end when messages are appended (`template/framing.rs`).
+//! 3. [`Node`] at an added token of the rendered *text*, by the text before it: for every template, where texts may be cut
+//!    (`cuts.rs`).
+//!
+//! Names are keyed 128-bit hashes, chained from the beginning, with a secret of the process: no client can make up two beginnings of one
+//! name, so a hit needs no comparison of texts. What a hit saves is time, never a different result.
+//!
+//! What can be learned by it: a client that measures its own latency to some microseconds can tell whether a prompt that begins like its own, to
+//! the kibibyte or message, was seen by this process of late, as it can tell, far more easily, from the engines' own prefix
+//! caches. Where that matters, tenants set different `cache_salt`: it is part of the names of nodes.
+
+use std::sync::Arc;
+
+use rankwise_core::hash::HashKey;
+use rankwise_core::ids::BlockSize;
+use smallvec::SmallVec;
+
+use crate::body::{Field, Span};
+
+mod node;
+mod store;
+
+pub(crate) use node::{HEAD_TOKENS, Node};
+pub(crate) use store::Charge;
+use store::{Entry, Store};
+
+/// The cache of a process, shared by its threads and models. All methods take `&self`.
+pub struct PromptCache {
+    key: HashKey,
+    store: Store,
+}
+
+/// Where a body that begins as an earlier one did can be read on: behind an element of `messages`.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    /// The list's bracket.
+    pub(crate) start: usize,
+    /// The end of the last element.
+    pub(crate) offset: usize,
+    /// Elements up to there.
+    pub(crate) messages: usize,
+    /// The fields before the list.
+    pub(crate) fields: SmallVec<[(Field, Span); 2]>,
+    pub(crate) charge: Charge,
+}
+
+/// What the cache holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheReport {
+    /// Memory of all entries, by what was asked of the allocator.
+    pub bytes: usize,
+    /// The bound.
+    pub bytes_max: usize,
+    /// Entries.
+    pub entries: usize,
+}
+
+impl PromptCache {
+    /// Bytes of a body between two places where it may be recognised.
+    pub(crate) const STRETCH: usize = 1024;
+
+    /// An empty cache of at most `bytes_max`, which holds hashes made with `key`.
+    pub fn new(bytes_max: usize, key: HashKey) -> Self {
+        Self { key, store: Store::new(bytes_max) }
+    }
+
+    /// The key of the block hashes in it.
+    pub fn key(&self) -> &HashKey {
+        &self.key
+    }
+
+    /// What it holds. Walks all shards.
+    pub fn report(&self) -> CacheReport {
+        self.store.report()
+    }
+
+    /// The names of the body's beginnings after each whole stretch.
+    pub(crate) fn chain(&self, body: &[u8]) -> Vec<u128> {
+        let mut name = 0;
+        let stretches = body.chunks_exact(Self::STRETCH);
+        stretches
+            .map(|stretch| {
+                name = self.follow(name, stretch);
+                name
+            })
+            .collect()
+    }
+
+    /// The name of a beginning that is `before`, then `bytes`.
+    pub(crate) fn follow(&self, before: u128, bytes: &[u8]) -> u128 {
+        self.pair(before, self.key.bytes_wide(bytes))
+    }
+
+    /// One name out of two.
+    pub(crate) fn pair(&self, left: u128, right: u128) -> u128 {
+        let mut both = [0; 32];
+        both[..16].copy_from_slice(&left.to_le_bytes());
+        both[16..].copy_from_slice(&right.to_le_bytes());
+        self.key.bytes_wide(&both)
+    }
+
+    /// The mark furthest into a body, and its name.
+    pub(crate) fn deepest_mark(&self, chain: &[u128]) -> Option<(Arc<Mark>, u128)> {
+        chain.iter().rev().find_map(|name| match self.store.get(*name)? {
+            Entry::Mark(mark) => Some((mark, *name)),
+            Entry::Node(_) => None,
+        })
+    }
+
+    pub(crate) fn put_mark(&self, name: u128, mut mark: Mark) {
+        mark.charge = self.store.charge(size_of::<Mark>() + mark.fields.len() * size_of::<(Field, Span)>());
+        self.store.put(name, Entry::Mark(Arc::new(mark)));
+    }
+
+    /// The node of this name.
+    pub(crate) fn node(&self, name: u128) -> Option<Arc<Node>> {
+        match self.store.get(name)? {
+            Entry::Node(node) => Some(node),
+            Entry::Mark(_) => None,
+        }
+    }
+
+    pub(crate) fn put_node(&self, name: u128, node: &Arc<Node>) {
+        self.store.put(name, Entry::Node(Arc::clone(node)));
+    }
+
+    /// A node that continues `parent` by `ids`. In no table yet.
+    pub(crate) fn extend(&self, parent: Option<&Arc<Node>>, ids: &[u32], sizes: &[BlockSize]) -> Arc<Node> {
+        let mut node = Node::extend(parent, ids, sizes, &self.key);
+        node.charge = self.store.charge(node.bytes());
+        Arc::new(node)
+    }
+}
+
+impl std::fmt::Debug for PromptCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PromptCache").field("store", &self.report()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

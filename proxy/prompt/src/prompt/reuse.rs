@@ -1,0 +1,254 @@
+//! Prompts that begin as earlier ones did: what is new is encoded and hashed, the rest taken from the cache.
+
+use std::sync::Arc;
+
+use rankwise_core::ids::BlockSize;
+
+use super::{Keep, PromptEncoder, PromptHashes, TextPrompt};
+use crate::body::{Body, Field, Raw, Resumption};
+use crate::cache::{Node, PromptCache};
+use crate::chat;
+use crate::error::BodyError;
+use crate::template::Framing;
+
+/// Texts are cut at the first added token after so many bytes: nodes that are closer cost more than they save.
+const STRETCH: usize = 1024;
+
+/// Nodes in one line: what comes after is encoded in one part.
+const DEPTH_MAX: usize = 4096;
+
+/// Fields besides the messages that a prompt, or who may share it, depends on.
+const SETTINGS: [Field; 6] = [
+    Field::Tools,
+    Field::Documents,
+    Field::ChatTemplateKwargs,
+    Field::ReasoningEffort,
+    Field::AddSpecialTokens,
+    Field::CacheSalt,
+];
+
+/// A place in a text where a node is to be, and the name it gets.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    at: usize,
+    name: u128,
+}
+
+/// Encodes a text part by part, from a node on.
+struct Walk<'a> {
+    prompts: &'a PromptEncoder,
+    cache: &'a PromptCache,
+    sizes: &'a [BlockSize],
+    /// The ids before the text.
+    prefix: &'a [u32],
+    node: Option<Arc<Node>>,
+}
+
+impl Walk<'_> {
+    /// Encodes `text`, which may be cut at `stops` (in order), and leaves a node at each.
+    fn go(&mut self, text: &str, stops: &[Stop], truncated: bool) -> Result<PromptHashes, BodyError> {
+        let reused = self.node.as_ref().map_or(0, |node| node.tokens());
+        let mut from = 0;
+        for stop in stops {
+            if stop.at > from || self.node.is_none() {
+                self.node = Some(self.part(&text[from..stop.at])?);
+                from = stop.at;
+            }
+            if let Some(node) = &self.node {
+                self.cache.put_node(stop.name, node);
+                if node.depth() >= DEPTH_MAX {
+                    break;
+                }
+            }
+        }
+        let last = self.part(&text[from..])?;
+        let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let blocks = self.sizes.iter().enumerate().map(|(at, size)| (*size, last.gather(at))).collect();
+        Ok(PromptHashes {
+            tokens: count(last.tokens()),
+            reused: count(reused),
+            truncated,
+            head: last.head(),
+            blocks,
+        })
+    }
+
+    fn part(&self, text: &str) -> Result<Arc<Node>, BodyError> {
+        let mut ids = self.prompts.encoder.encode(text, false)?;
+        if self.node.is_none() && !self.prefix.is_empty() {
+            ids.splice(..0, self.prefix.iter().copied());
+        }
+        Ok(self.cache.extend(self.node.as_ref(), &ids, self.sizes))
+    }
+}
+
+impl PromptEncoder {
+    /// The part of [`PromptEncoder::block_hashes`] that costs little: the hashes of a chat whose first messages are known by the body's
+    /// beginning. `None`: they are not, or what follows them is not plain.
+    ///
+    /// # Errors
+    /// [`BodyError::Tokenizer`].
+    pub fn continue_body(
+        &self,
+        body: &Body,
+        sizes: &[BlockSize],
+        cache: &PromptCache,
+    ) -> Result<Option<PromptHashes>, BodyError> {
+        let Some(known) = body.known() else { return Ok(None) };
+        let Some(framing) = self.framing(body) else { return Ok(None) };
+        let names = self.names(body, sizes, cache, Kind::Body);
+        let Some(node) = cache.node(cache.pair(names, known.chain)) else { return Ok(None) };
+        let Some(prefix) = self.encoder.prefix(false) else { return Ok(None) };
+
+        let mut text = String::new();
+        let mut ends = vec![(known.count, 0)];
+        let format = self.template.content_format(body.get(Field::Tools).is_some());
+        for (position, raw) in body.new_messages() {
+            let Some(message) = chat::later_message(position, raw, format) else { return Ok(None) };
+            if !framing.push(&mut text, &message) {
+                return Ok(None);
+            }
+            ends.push((position + 1, text.len()));
+        }
+        if body.get(Field::AddGenerationPrompt).is_none_or(|raw| raw.bytes() == b"true") {
+            framing.push_generation(&mut text);
+        }
+        let stops = put_marks(body, &ends, names, cache);
+        let mut walk = Walk { prompts: self, cache, sizes, prefix, node: Some(node) };
+        walk.go(&text, &stops, false).map(Some)
+    }
+
+    /// The hashes of a text, from the furthest place in it that is known. `None`: this text must not be cut.
+    pub(super) fn continue_text(
+        &self,
+        body: &Body,
+        prompt: &TextPrompt,
+        sizes: &[BlockSize],
+        cache: &PromptCache,
+    ) -> Result<Option<PromptHashes>, BodyError> {
+        let (Ok(cuts), Some(prefix)) = (self.encoder.cuts(), self.encoder.prefix(prompt.add_special_tokens))
+        else {
+            return Ok(None);
+        };
+        if prompt.keep != Keep::All {
+            return Ok(None);
+        }
+        let text = &prompt.text;
+        let mut name = self.names(body, sizes, cache, Kind::Text);
+        let mut stops = Vec::new();
+        let mut from = 0;
+        for at in cuts.places(text) {
+            if at >= from + STRETCH {
+                name = cache.follow(name, &text.as_bytes()[from..at]);
+                stops.push(Stop { at, name });
+                from = at;
+            }
+        }
+        let found = stops.iter().enumerate().rev().find_map(|(i, stop)| Some((i, cache.node(stop.name)?)));
+        let (start, node) = match found {
+            Some((i, node)) => {
+                let at = stops[i].at;
+                stops.drain(..=i);
+                (at, Some(node))
+            }
+            None => (0, None),
+        };
+        stops.extend(self.body_stops(body, prompt, sizes, cache));
+        stops.retain(|stop| stop.at >= start);
+        stops.sort_by_key(|stop| stop.at);
+        stops.iter_mut().for_each(|stop| stop.at -= start);
+        let mut walk = Walk { prompts: self, cache, sizes, prefix, node };
+        walk.go(&text[start..], &stops, prompt.truncated).map(Some)
+    }
+
+    /// Where in a chat's text later bodies may go on, each with a mark for it.
+    fn body_stops(
+        &self,
+        body: &Body,
+        prompt: &TextPrompt,
+        sizes: &[BlockSize],
+        cache: &PromptCache,
+    ) -> Vec<Stop> {
+        let (Some(framing), Some(request)) = (self.framing(body), &prompt.request) else { return Vec::new() };
+        if prompt.truncated {
+            return Vec::new();
+        }
+        // Of a body that was read from a mark on, only what follows it has places.
+        let mut whole = body.clone();
+        if body.known().is_some() && whole.read_whole().is_err() {
+            return Vec::new();
+        }
+        let ends = message_ends(framing, request, &prompt.text);
+        put_marks(&whole, &ends, self.names(body, sizes, cache, Kind::Body), cache)
+    }
+
+    /// The framing by which messages may be appended to this body's prompt, if by any.
+    fn framing(&self, body: &Body) -> Option<Framing> {
+        let whole = [Field::ChatTemplate, Field::TruncatePromptTokens, Field::TruncationSide];
+        let plain = whole.iter().all(|field| body.get(*field).is_none())
+            && body.get(Field::ContinueFinalMessage).is_none_or(|raw| raw.bytes() == b"false")
+            && body
+                .get(Field::AddGenerationPrompt)
+                .is_none_or(|raw| matches!(raw.bytes(), b"true" | b"false"));
+        self.template.framing(body.get(Field::Tools).is_some()).filter(|_| plain)
+    }
+
+    /// What the names of nodes begin with: all that besides the text or body decides over ids, hashes and who may share them.
+    fn names(&self, body: &Body, sizes: &[BlockSize], cache: &PromptCache, kind: Kind) -> u128 {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.push(kind as u8);
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend(sizes.iter().flat_map(|size| size.0.to_le_bytes()));
+        bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+        let settings: &[Field] = match kind {
+            Kind::Body => &SETTINGS,
+            Kind::Text => &[Field::AddSpecialTokens, Field::CacheSalt],
+        };
+        bytes.push(body.api() as u8);
+        for field in settings {
+            let value = body.get(*field).map_or(&[][..], Raw::bytes);
+            bytes.extend_from_slice(&value.len().to_le_bytes());
+            bytes.extend_from_slice(value);
+        }
+        cache.follow(0, &bytes)
+    }
+}
+
+/// What nodes are found by.
+#[derive(Clone, Copy)]
+enum Kind {
+    Body,
+    Text,
+}
+
+/// After how many messages the text is how long, in order; from the end as far forward as the messages are plain. Empty if the text is not as
+/// the framing says.
+fn message_ends(framing: Framing, request: &chat::Request, text: &str) -> Vec<(usize, usize)> {
+    let rest = if request.add_generation_prompt { framing.strip_generation(text) } else { Some(text) };
+    let Some(mut rest) = rest else { return Vec::new() };
+    let mut ends = vec![(request.messages.len(), rest.len())];
+    for (count, message) in request.messages.iter().enumerate().skip(1).rev() {
+        let Some(shorter) = framing.strip(rest, message) else { break };
+        rest = shorter;
+        ends.push((count, rest.len()));
+    }
+    ends.reverse();
+    ends
+}
+
+/// Puts a mark into the cache for each place where `body` can be resumed and `ends` tells the text's length, and gives the nodes to be made for
+/// them.
+fn put_marks(body: &Body, ends: &[(usize, usize)], names: u128, cache: &PromptCache) -> Vec<Stop> {
+    let mut stops = Vec::new();
+    for resumption @ Resumption { messages, chain } in body.resumptions() {
+        let end = ends.binary_search_by_key(&messages, |(count, _)| *count);
+        if let (Ok(end), Some(mark)) = (end, body.mark(resumption)) {
+            cache.put_mark(chain, mark);
+            stops.push(Stop { at: ends[end].1, name: cache.pair(names, chain) });
+        }
+    }
+    stops
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use rankwise_core::hash::HashKey;
+use rankwise_core::ids::BlockSize;
+use serde_json::{Value, json};
+
+use crate::prompt::block_hashes;
+use crate::test_support::qwen2_5;
+use crate::{
+    Api, Body, BodyError, EncoderPreference, PromptCache, PromptEncoder, PromptHashes, Reuse, TokenizerFiles,
+};
+
+static QWEN: LazyLock<PromptEncoder> =
+    LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest).unwrap());
+
+/// The same tokenizer with a template whose earlier text changes when messages are appended.
+static OTHER: LazyLock<PromptEncoder> = LazyLock::new(|| {
+    let template = "{% for m in messages %}<|im_start|>{{ m.role }}{{ messages|length if loop.first }}\n{{ m.content|trim }}<|im_end|>\n{% endfor %}";
+    let files = TokenizerFiles { chat_template: Some(template.to_owned()), ..qwen2_5().clone() };
+    PromptEncoder::from_files(&files, EncoderPreference::Fastest).unwrap()
+});
+
+const SIZES: [BlockSize; 2] = [BlockSize(16), BlockSize(5)];
+
+fn cache(bytes_max: usize) -> PromptCache {
+    PromptCache::new(bytes_max, HashKey::new([3; 32]))
+}
+
+fn cached(
+    encoder: &PromptEncoder,
+    api: Api,
+    body: &Bytes,
+    cache: &PromptCache,
+) -> Result<PromptHashes, BodyError> {
+    encoder.block_hashes(&Body::read(api, body.clone(), Some(cache))?, &SIZES, cache)
+}
+
+/// Without any cache.
+fn plain(encoder: &PromptEncoder, api: Api, body: &Bytes, key: &HashKey) -> Result<PromptHashes, BodyError> {
+    let ids = encoder.token_ids(&Body::read(api, body.clone(), None)?)?;
+    Ok(block_hashes(&ids, key, &SIZES))
+}
+
+/// Checks that the cache changes nothing, and tells how many tokens it saved.
+fn check(encoder: &PromptEncoder, api: Api, body: &Bytes, cache: &PromptCache) -> u32 {
+    let right = plain(encoder, api, body, cache.key());
+    match (cached(encoder, api, body, cache), right) {
+        (Ok(found), Ok(right)) => {
+            let reused = found.reused;
+            assert_eq!(PromptHashes { reused: 0, ..found }, right, "{}", String::from_utf8_lossy(body));
+            reused
+        }
+        (found, right) => {
+            assert_eq!(found.map(drop), right.map(drop));
+            0
+        }
+    }
+}
+
+fn text(words: usize, salt: usize) -> String {
+    (0..words).map(|at| format!("word{} naïve 今天 ", (at * 7 + salt) % 97)).collect()
+}
+
+fn chat(messages: &[Value], extra: &Value) -> Bytes {
+    let mut body = json!({"model": "m", "messages": messages});
+    for (name, value) in extra.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    Bytes::from(body.to_string())
+}
+
+fn turns(count: usize) -> Vec<Value> {
+    let role = |at: usize| if at % 2 == 0 { "user" } else { "assistant" };
+    (0..count).map(|at| json!({"role": role(at), "content": text(40, at)})).collect()
+}
+
+#[test]
+fn what_can_be_reused_is_known() {
+    assert_eq!(QWEN.reuse(), Reuse::Bodies);
+    assert_eq!(OTHER.reuse(), Reuse::Texts);
+}
+
+#[test]
+fn a_next_turn_costs_its_own_tokens() {
+    let cache = cache(1 << 24);
+    let first = chat(&turns(40), &json!({}));
+    assert_eq!(check(&QWEN, Api::ChatCompletions, &first, &cache), 0);
+    let next = chat(&turns(42), &json!({"stream": true}));
+    let total = plain(&QWEN, Api::ChatCompletions, &next, cache.key()).unwrap().tokens;
+    assert!(Body::read(Api::ChatCompletions, next.clone(), Some(&cache)).unwrap().known().is_some());
+    let reused = check(&QWEN, Api::ChatCompletions, &next, &cache);
+    assert!(reused > total * 9 / 10, "{reused} of {total}");
+    // And the one after it, from what the second left.
+    assert!(check(&QWEN, Api::ChatCompletions, &chat(&turns(60), &json!({})), &cache) > total * 9 / 10);
+}
+
+#[test]
+fn any_template_reuses_its_text() {
+    let cache = cache(1 << 24);
+    let same_length = |last: &str| {
+        let mut messages = turns(20);
+        messages[19] = json!({"role": "user", "content": last});
+        chat(&messages, &json!({}))
+    };
+    check(&OTHER, Api::ChatCompletions, &same_length("a"), &cache);
+    assert!(check(&OTHER, Api::ChatCompletions, &same_length("b"), &cache) > 1000);
+    // The first line has changed with the number of messages.
+    assert_eq!(check(&OTHER, Api::ChatCompletions, &chat(&turns(22), &json!({})), &cache), 0);
+    let prompt = |end: &str| {
+        let text = format!("{}<|im_end|>\n<|im_start|>user\n{end}", text(400, 1));
+        Bytes::from(json!({"model": "m", "prompt": text}).to_string())
+    };
+    check(&OTHER, Api::Completions, &prompt("a"), &cache);
+    assert!(check(&OTHER, Api::Completions, &prompt("b"), &cache) > 400);
+}
+
+#[test]
+fn settings_are_kept_apart() {
+    let cache = cache(1 << 24);
+    let tool = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let settings = [
+        json!({}),
+        json!({"tools": tool}),
+        json!({"cache_salt": "a"}),
+        json!({"cache_salt": "b"}),
+        json!({"add_generation_prompt": false}),
+        json!({"continue_final_message": true, "add_generation_prompt": false}),
+        json!({"truncate_prompt_tokens": 50}),
+        json!({"add_special_tokens": true}),
+        json!({"chat_template": "x"}),
+        json!({"add_generation_prompt": 3}),
+        json!({"messages": turns(3)}),
+    ];
+    for count in [30, 32, 33] {
+        for settings in &settings {
+            check(&QWEN, Api::ChatCompletions, &chat(&turns(count), settings), &cache);
+        }
+    }
+    let body = |salt: &str| chat(&turns(30), &json!({"cache_salt": salt}));
+    assert!(check(&QWEN, Api::ChatCompletions, &body("a"), &cache) > 0);
+    assert_eq!(check(&QWEN, Api::ChatCompletions, &body("c"), &cache), 0);
+}
+
+#[test]
+fn encoders_and_block_sizes_are_kept_apart() {
+    let cache = cache(1 << 24);
+    let body = chat(&turns(20), &json!({}));
+    for _ in 0..2 {
+        check(&QWEN, Api::ChatCompletions, &body, &cache);
+        check(&OTHER, Api::ChatCompletions, &body, &cache);
+    }
+    let read = Body::read(Api::ChatCompletions, body, Some(&cache)).unwrap();
+    for sizes in [&[BlockSize(16)][..], &[BlockSize(5), BlockSize(16)], &[BlockSize(64)]] {
+        let right = block_hashes(&QWEN.token_ids(&read).unwrap(), cache.key(), sizes);
+        let found = QWEN.block_hashes(&read, sizes, &cache).unwrap();
+        assert_eq!(found.blocks, right.blocks);
+    }
+}
+
+#[test]
+fn memory_stays_within_its_budget() {
+    const BUDGET: usize = 200_000;
+    let cache = cache(BUDGET);
+    let mut most = 0;
+    for at in 0..300 {
+        let mut messages = turns(4);
+        messages[0]["content"] = json!(format!("{at} {}", text(30, at)));
+        let body = chat(&messages, &json!({}));
+        cached(&QWEN, Api::ChatCompletions, &body, &cache).unwrap();
+        most = most.max(cache.report().bytes);
+    }
+    // Put first, then made room for.
+    assert!(most <= BUDGET, "{most}");
+    assert!(cache.report().entries > 20, "{:?}", cache.report());
+    let none = self::cache(0);
+    check(&QWEN, Api::ChatCompletions, &chat(&turns(9), &json!({})), &none);
+    assert_eq!((none.report().entries, none.report().bytes), (0, 0));
+}
+
+#[test]
+fn a_conversation_in_use_outlives_others() {
+    let cache = cache(300_000);
+    check(&QWEN, Api::ChatCompletions, &chat(&turns(20), &json!({})), &cache);
+    for at in 0..150 {
+        let body = chat(
+            &[
+                json!({"role": "user", "content": text(300, at)}),
+                json!({"role": "user", "content": format!("{at}")}),
+            ],
+            &json!({"seed": at}),
+        );
+        cached(&QWEN, Api::ChatCompletions, &body, &cache).unwrap();
+        if at % 10 == 0 {
+            assert!(check(&QWEN, Api::ChatCompletions, &chat(&turns(21), &json!({})), &cache) > 0, "{at}");
+        }
+    }
+}
+
+fn message() -> impl Strategy<Value = Value> {
+    let content = prop_oneof![
+        3 => (0usize..60, 0usize..9).prop_map(|(words, salt)| json!(text(words, salt))),
+        2 => "(<\\|im_end\\|>|<\\|im_start\\|>user\n|<tool_call>|[a \n']|\\PC){0,30}".prop_map(|text| json!(text)),
+        1 => ".{0,20}".prop_map(|text| json!([{"type": "text", "text": text}, {"type": "text", "text": "x"}])),
+        1 => Just(json!(null)),
+    ];
+    let call = json!([{"type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]);
+    (content, "system|user|user|assistant|assistant|tool", any::<[bool; 2]>()).prop_map(
+        move |(content, role, [calls, more])| {
+            let mut message = json!({"role": role, "content": content});
+            if role == "assistant" && calls {
+                message["tool_calls"] = call.clone();
+            }
+            if more {
+                message["name"] = json!("n");
+                message["refusal"] = json!(null);
+            }
+            message
+        },
+    )
+}
+
+/// A conversation that is continued, branched and asked with changing settings, in some order.
+#[derive(Clone, Debug)]
+struct Step {
+    keep: usize,
+    append: Vec<Value>,
+    settings: usize,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0usize..40, prop::collection::vec(message(), 0..4), 0usize..8)
+        .prop_map(|(keep, append, settings)| Step { keep, append, settings })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_cache_changes_nothing(
+        start in prop::collection::vec(message(), 1..12), steps in prop::collection::vec(step(), 1..14), small in any::<bool>(),
+    ) {
+        let cache = cache(if small { 40_000 } else { 1 << 24 });
+        let mut messages = start;
+        for step in steps {
+            // Mostly continued; sometimes cut back first.
+            if step.keep < 10 {
+                messages.truncate(step.keep.max(1));
+            }
+            messages.extend(step.append);
+            let settings = [
+                json!({}), json!({}), json!({}), json!({"stream": true, "temperature": 0.5}), json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
+                json!({"add_generation_prompt": false}), json!({"cache_salt": "s"}), json!({"truncate_prompt_tokens": 9, "truncation_side": "right"}),
+            ];
+            let body = chat(&messages, &settings[step.settings]);
+            for encoder in [&*QWEN, &*OTHER] {
+                check(encoder, Api::ChatCompletions, &body, &cache);
+            }
+        }
+    }
+
+    #[test]
+    fn cut_texts_give_the_same(text in "(<\\|im_end\\|>|<\\|im_start\\|>|<tool_call>|<|\\|im_|[a \n']|\\PC){0,60}", long in 0usize..200) {
+        let cache = cache(1 << 24);
+        let long = "word <|im_end|>\n".repeat(long);
+        for prompt in [format!("{long}{text}"), format!("{long}{text}{long}"), format!("{text}{long}")] {
+            for add_special_tokens in [false, true] {
+                let body = Bytes::from(json!({"model": "m", "prompt": prompt, "add_special_tokens": add_special_tokens}).to_string());
+                check(&QWEN, Api::Completions, &body, &cache);
+            }
+        }
+    }
+}
