@@ -152,7 +152,7 @@ impl PromptEncoder {
                 truncated: rendered.truncated,
                 add_special_tokens: request.add_special_tokens,
                 keep: request.keep,
-                request: Some(request),
+                request: Some(Box::new(request)),
             }));
         }
         let keep = Keep::parse(body)?;
@@ -212,7 +212,7 @@ struct TextPrompt {
     add_special_tokens: bool,
     keep: Keep,
     /// What a chat was rendered from.
-    request: Option<chat::Request>,
+    request: Option<Box<chat::Request>>,
 }
 
 /// The block hashes of `prompt`, for each of `sizes`.

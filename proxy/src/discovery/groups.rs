@@ -11,9 +11,11 @@ use rankwise_core::ids::GroupId;
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     next: AtomicU32,
-    /// By pool and name, for as long as a worker is in it.
-    shared: Mutex<HashMap<(String, Arc<str>), Weak<GroupId>>>,
+    /// Those with a name, for as long as a worker is in it.
+    shared: Mutex<HashMap<PoolAndName, Weak<GroupId>>>,
 }
+
+type PoolAndName = (String, Arc<str>);
 
 /// The groups of one worker's ranks.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ impl CanaryShare {
             CanaryBy::Session => session(headers, salt).unwrap_or(draw),
         };
         // The high bits: FxHash mixes upwards.
-        (draw >> 32) * u64::from(WHOLE) >> 32 < u64::from(self.of_whole)
+        ((draw >> 32) * u64::from(WHOLE)) >> 32 < u64::from(self.of_whole)
     }
 }
 

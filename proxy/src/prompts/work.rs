@@ -94,6 +94,7 @@ mod tests {
     use std::sync::mpsc;
 
     use rankwise_core::hash::HashKey;
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -107,24 +108,24 @@ mod tests {
     async fn no_more_than_allowed_wait() {
         let work = work(1, 1);
         let (release, held) = mpsc::channel::<()>();
-        let first = tokio::spawn({
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
             let work = Arc::clone(&work);
             async move { work.aside(move || held.recv().is_ok()).await }
         });
         while work.turns.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let second = tokio::spawn({
+        tasks.spawn({
             let work = Arc::clone(&work);
-            async move { work.aside(|| 2).await }
+            async move { work.aside(|| true).await }
         });
         while work.waiting.load(Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(work.aside(|| 3).await, None);
+        assert_eq!(work.aside(|| true).await, None);
         release.send(()).unwrap();
-        assert_eq!(first.await.unwrap(), Some(true));
-        assert_eq!(second.await.unwrap(), Some(2));
+        assert_eq!(tasks.join_all().await, [Some(true), Some(true)]);
         assert_eq!(work.waiting.load(Relaxed), 0);
     }
 

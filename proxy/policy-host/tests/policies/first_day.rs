@@ -12,8 +12,8 @@ const KV: &[u8] = include_bytes!("../../../../tests/data/first-day/kv.wasm");
 
 /// What it decides for sequence 0, 1 and so on over 2 workers of 4 ranks, with every fact of today set.
 fn decisions(host: &PolicyHost, wasm: &[u8], settings: &Value, count: u64) -> Vec<Decision> {
-    let compiled = host.compile("first-day", wasm).unwrap();
-    let activation = host.activate(&compiled, &pool(), settings, &Smoke::example(), 1).unwrap();
+    let compiled = host.compile("first-day", wasm).expect("it compiles");
+    let activation = host.activate(&compiled, &pool(), settings, &Smoke::example(), 1).expect("it fits");
     let table = SmokeTable::example(activation.needs());
     let mut policies = ThreadPolicies::new();
     let mut request = Smoke::example().request;
@@ -25,7 +25,7 @@ fn decisions(host: &PolicyHost, wasm: &[u8], settings: &Value, count: u64) -> Ve
         .map(|sequence| {
             let request = PolicyRequest { sequence, seed: sequence, ..request.clone() };
             let has_worker = |worker| table.workers.contains(&worker);
-            policies.pick(&activation, &request, table.rows, &table.columns, has_worker).unwrap()
+            policies.pick(&activation, &request, table.rows, &table.columns, has_worker).expect("it decides")
         })
         .collect()
 }

@@ -49,8 +49,9 @@ fn line(pool: &str, answer: &Value) -> String {
         let of = &compared[what];
         format!("{} against {}", number(&of["shadow"]), number(&of["followed"]))
     };
-    let agreement =
-        compared["agreement"].as_f64().map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+    let agreement = compared["agreement"]
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0));
     format!(
         "pool {pool}: shadow {policy}: agreement {agreement} ({} agreed, {} differed, {} failed, {} dropped)\n  \
          expected cached tokens {}, booked prefill tokens on its targets {}, booked requests {}",

@@ -39,7 +39,7 @@ fn what_is_kept_comes_back_and_is_private() {
     state.keep_upload(&kept, b"wasm").unwrap();
     state.keep_activation(&activation(&kept.digest)).unwrap();
     let again = StateDir::open(&folder.path().join("state")).unwrap();
-    assert_eq!(again.uploads(), [kept.clone()]);
+    assert_eq!(again.uploads(), std::slice::from_ref(&kept));
     assert_eq!(again.component(&kept.digest, 4).unwrap(), b"wasm");
     assert_eq!(again.activation("main").unwrap(), Some(activation(&kept.digest)));
     assert_eq!(again.activation("other").unwrap(), None);

@@ -72,7 +72,7 @@ fn chat(messages: &[Value], extra: &Value) -> Bytes {
 }
 
 fn turns(count: usize) -> Vec<Value> {
-    let role = |at: usize| if at % 2 == 0 { "user" } else { "assistant" };
+    let role = |at: usize| if at.is_multiple_of(2) { "user" } else { "assistant" };
     (0..count).map(|at| json!({"role": role(at), "content": text(40, at)})).collect()
 }
 
