@@ -7,7 +7,6 @@ use std::str::FromStr;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::target::EngineReport;
 
-use crate::api::{self, Route};
 use crate::discovery::{self, Answers, Overrides, WorkerDescription};
 use crate::error::Error;
 use crate::{dynamo, generic, pin, sglang, trtllm, vllm};
@@ -81,15 +80,6 @@ impl Engine {
             Self::Trtllm => trtllm::discovery::describe(host, answers, overrides),
             Self::Dynamo => dynamo::describe(answers, overrides),
             Self::Generic => Ok(generic::describe(answers, overrides)),
-        }
-    }
-
-    /// What becomes of a client's request. `path` is without its query.
-    pub fn route(self, method: &str, path: &str) -> Route {
-        match self {
-            Self::Vllm | Self::Sglang | Self::Trtllm | Self::Dynamo | Self::Generic => {
-                api::route(method, path)
-            }
         }
     }
 

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod api;
 pub mod discovery;
 pub mod dynamo;
 mod engine;

@@ -1,0 +1,83 @@
+//! Where a request is.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use rankwise_core::ids::TargetId;
+use rankwise_core::state::Booking;
+
+use crate::decisions::Lane;
+use crate::metrics::TargetMetrics;
+use crate::workers::{Rank, Worker};
+
+/// A request's place, booked.
+pub(in crate::request) struct Placed {
+    /// The worker to send it to.
+    pub worker: Arc<Worker>,
+    /// Position of the rank in the worker's list; none where the engine chooses.
+    pub rank: Option<usize>,
+    /// Freed when dropped. None once it has ended.
+    pub booking: Option<Booking>,
+    /// Which policy decided: `name@version`, or the fallback's name.
+    pub policy: HeaderValue,
+    /// Blocks that the chosen rank holds, in its own block size.
+    pub overlap_blocks: u32,
+    /// What `cached_tokens` should say; none where it cannot be known.
+    pub expected: Option<Expected>,
+    /// The lane whose policy decided; none where a trusted client did.
+    pub lane: Option<Lane>,
+    /// The decision's number, where somebody wants to know what becomes of it.
+    pub receipt: Option<u64>,
+}
+
+/// The cached tokens that the index promised.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::request) struct Expected {
+    /// By the blocks the rank holds.
+    pub held_tokens: u32,
+    /// With the blocks that were being computed there.
+    pub pending_tokens: u32,
+    /// Tokens per block.
+    pub block_size: u32,
+}
+
+impl Placed {
+    /// What failed if this failed: the pinned rank, or all of the worker's.
+    pub(in crate::request) fn failed_targets(&self) -> impl Iterator<Item = TargetId> + '_ {
+        let ranks = match self.rank {
+            Some(rank) => self.worker.ranks.get(rank..=rank),
+            None => self.worker.ranks.get(..),
+        };
+        ranks.unwrap_or_default().iter().map(|rank| rank.target.id)
+    }
+
+    /// Where its outcome is counted.
+    pub(in crate::request) fn metrics(&self) -> &TargetMetrics {
+        self.rank().map_or(&self.worker.metrics, |rank| &rank.metrics)
+    }
+
+    /// The pinned rank.
+    pub(in crate::request) fn rank(&self) -> Option<&Rank> {
+        self.worker.ranks.get(self.rank?)
+    }
+
+    /// Its number.
+    pub(in crate::request) fn dp_rank(&self) -> Option<u32> {
+        self.rank().map(|rank| rank.target.spec.rank.0)
+    }
+
+    /// For logs.
+    pub(in crate::request) fn name(&self) -> String {
+        match self.dp_rank() {
+            Some(rank) => format!("worker {} rank {rank}", self.worker.name()),
+            None => format!("worker {}", self.worker.name()),
+        }
+    }
+
+    /// Ends the booking so, if it has not ended.
+    pub(in crate::request) fn end(&mut self, how: impl FnOnce(Booking)) {
+        if let Some(booking) = self.booking.take() {
+            how(booking);
+        }
+    }
+}
