@@ -1,9 +1,12 @@
 //! Everything that can go wrong between a client and an engine, and the one place that turns it into HTTP.
 
+mod shape;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use serde_json::json;
+
+pub use shape::Shape;
 
 /// Where in a request's way it failed: the value of `x-rankwise-error` and of the metric label `stage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,25 +125,9 @@ impl ProxyError {
         self
     }
 
-    /// The body in the OpenAI shape.
-    pub fn body(&self) -> Bytes {
-        let kind = match self.status.as_u16() {
-            404 => "NotFoundError",
-            400..=499 => "BadRequestError",
-            503 | 529 => "ServiceUnavailableError",
-            504 => "GatewayTimeoutError",
-            502 => "BadGatewayError",
-            _ => "InternalServerError",
-        };
-        let error = json!({ "error": {
-            "message": self.message, "type": kind, "param": self.parameter, "code": self.status.as_u16(),
-        }});
-        Bytes::from(error.to_string())
-    }
-
-    /// The whole response.
-    pub fn response<B: From<Bytes>>(&self) -> Response<B> {
-        let mut response = Response::new(B::from(self.body()));
+    /// The whole response, for clients of that API.
+    pub fn response<B: From<Bytes>>(&self, shape: Shape) -> Response<B> {
+        let mut response = Response::new(B::from(shape.body(self)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -154,13 +141,9 @@ impl ProxyError {
         response
     }
 
-    /// What ends an event stream that cannot go on: an error event, then the end mark that clients wait for.
-    pub fn event_stream_end(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(256);
-        bytes.extend_from_slice(b"data: ");
-        bytes.extend_from_slice(&self.body());
-        bytes.extend_from_slice(b"\n\ndata: [DONE]\n\n");
-        Bytes::from(bytes)
+    /// What ends an event stream that cannot go on.
+    pub fn event_stream_end(&self, shape: Shape) -> Bytes {
+        shape.event_stream_end(self)
     }
 }
 
@@ -172,7 +155,8 @@ mod tests {
 
     #[test]
     fn overload_says_when_to_come_back() {
-        let response = ProxyError::new(Stage::Decision, "no dp rank is available").response::<Full<Bytes>>();
+        let response = ProxyError::new(Stage::Decision, "no dp rank is available")
+            .response::<Full<Bytes>>(Shape::OpenAi);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.headers()["x-rankwise-error"], "decision");
@@ -180,26 +164,8 @@ mod tests {
 
     #[test]
     fn a_wrong_method_is_told_the_right_one() {
-        let response = ProxyError::method_not_allowed("POST").response::<Full<Bytes>>();
+        let response = ProxyError::method_not_allowed("POST").response::<Full<Bytes>>(Shape::OpenAi);
         assert_eq!(response.status(), 405);
         assert_eq!(response.headers()["allow"], "POST");
-    }
-
-    #[test]
-    fn the_body_has_the_shape_of_the_api() {
-        let error =
-            ProxyError::new(Stage::Body, "messages: field required").parameter(Some("messages".into()));
-        let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
-        assert_eq!(body["error"]["param"], "messages");
-        assert_eq!(body["error"]["code"], 400);
-        assert_eq!(body["error"]["type"], "BadRequestError");
-    }
-
-    #[test]
-    fn a_broken_stream_ends_with_an_error_and_the_end_mark() {
-        let end = ProxyError::new(Stage::Upstream, "the engine broke off").event_stream_end();
-        let text = std::str::from_utf8(&end).unwrap();
-        assert!(text.starts_with("data: {\"error\""));
-        assert!(text.ends_with("\n\ndata: [DONE]\n\n"));
     }
 }

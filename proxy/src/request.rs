@@ -28,7 +28,7 @@ use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_policy_host::ThreadPolicies;
 use rankwise_prompt::{Api, RoutingFields};
 
-use crate::error::{ProxyError, Stage};
+use crate::error::{ProxyError, Shape, Stage};
 use crate::listen::{ListenerOptions, Service};
 use crate::pool::{Pool, Pools};
 use crate::prompts::PromptWork;
@@ -114,7 +114,7 @@ impl Proxy {
         let admitted = self.shared.admission.enter(settings.in_flight_max)?;
         let mut story = Story::new(Rc::clone(&self.shared), id.clone(), api.name(), started, admitted);
         match self.generate(api, &head, body, listener, id, &mut story).await {
-            Ok((pool, answer)) => Ok(self.relay(&pool, answer, story)),
+            Ok((pool, answer)) => Ok(self.relay(&pool, answer, story, head::shape(head.uri.path()))),
             Err(error) => {
                 story.refuse(&error);
                 Err(error)
@@ -152,7 +152,13 @@ impl Proxy {
         Ok((pool, answer))
     }
 
-    fn relay(&self, pool: &Pool, (response, checkout): Answer, mut story: Story) -> Response<AnswerBody> {
+    fn relay(
+        &self,
+        pool: &Pool,
+        (response, checkout): Answer,
+        mut story: Story,
+        shape: Shape,
+    ) -> Response<AnswerBody> {
         let (mut parts, body) = response.into_parts();
         head::strip_response(&mut parts.headers);
         let streamed = outgoing::is_event_stream(&parts.headers);
@@ -164,7 +170,8 @@ impl Proxy {
             outgoing::expose_decision(&mut parts.headers, placed);
         }
         story.answered(parts.status);
-        let relay = Relay::new(body, checkout, Scanner::new(streamed), story, pool.limits.silence_max);
+        let scanner = Scanner::new(streamed);
+        let relay = Relay::new(body, checkout, scanner, story, shape, pool.limits.silence_max);
         Response::from_parts(parts, AnswerBody::Relayed(Box::new(relay)))
     }
 }
@@ -178,12 +185,13 @@ impl Service for Proxy {
         listener: ListenerOptions,
     ) -> Response<AnswerBody> {
         let id = head::request_id(request.headers());
+        let shape = head::shape(request.uri().path());
         let mut response = match self.answer(request, listener, &id).await {
             Ok(response) => response,
             Err(error) => {
                 self.shared.metrics.error(error.stage);
                 tracing::debug!(%error, status = error.status.as_u16(), "answered with an error");
-                error.response::<Full<Bytes>>().map(AnswerBody::Whole)
+                error.response::<Full<Bytes>>(shape).map(AnswerBody::Whole)
             }
         };
         response.headers_mut().insert(head::REQUEST_ID, id);

@@ -37,6 +37,20 @@ async fn assert_unharmed(proxy: &Proxy, fleet: &Fleet) {
 }
 
 #[tokio::test]
+async fn anthropic_s_clients_are_told_in_anthropic_s_words() {
+    let fleet = two_ranks().await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let other = r#"{"model":"other","max_tokens":1,"messages":[{"role":"user","content":"x"}]}"#;
+    for (body, status, kind) in [("{", 400, "invalid_request_error"), (other, 404, "not_found_error")] {
+        let reply = proxy.client.send(Method::POST, "/v1/messages", &[], body).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        let answer = reply.json();
+        assert_eq!((&answer["type"], &answer["error"]["type"]), (&json!("error"), &json!(kind)), "{answer}");
+    }
+    assert_unharmed(&proxy, &fleet).await;
+}
+
+#[tokio::test]
 async fn broken_bodies_are_refused() {
     let fleet = two_ranks().await;
     let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, request};
 use rankwise_engines::pin::is_client_rank_header;
 use rankwise_prompt::Api;
 
-use crate::error::{ProxyError, Stage};
+use crate::error::{ProxyError, Shape, Stage};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, ProxyError> {
         _ => return Err(ProxyError::new(Stage::Head, "no such path here")),
     };
     if method.as_str() == expected { Ok(route) } else { Err(ProxyError::method_not_allowed(expected)) }
+}
+
+/// How the clients of this path read errors.
+pub(super) fn shape(path: &str) -> Shape {
+    if path.starts_with(Api::Messages.path()) { Shape::Anthropic } else { Shape::OpenAi }
 }
 
 /// Checks that a head is within its bounds. The connection reads a little more than this, so that what is only just too

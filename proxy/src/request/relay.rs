@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 use super::scan::Scanner;
 use super::story::Story;
-use crate::error::{ProxyError, Stage};
+use crate::error::{ProxyError, Shape, Stage};
 use crate::metrics::Outcome;
 use crate::upstream::Checkout;
 
@@ -22,6 +22,7 @@ pub struct Relay {
     checkout: Option<Checkout>,
     scanner: Scanner,
     story: Story,
+    shape: Shape,
     silence: Pin<Box<Sleep>>,
     silence_max: Duration,
     last_chunk: Option<Instant>,
@@ -40,6 +41,7 @@ impl Relay {
         checkout: Checkout,
         scanner: Scanner,
         story: Story,
+        shape: Shape,
         silence_max: Duration,
     ) -> Self {
         Self {
@@ -47,6 +49,7 @@ impl Relay {
             checkout: Some(checkout),
             scanner,
             story,
+            shape,
             silence: Box::pin(tokio::time::sleep(silence_max)),
             silence_max,
             last_chunk: None,
@@ -94,7 +97,9 @@ impl Relay {
         self.end(if done { Outcome::Ok } else { Outcome::Broken });
         match (stream, done) {
             (_, true) => None,
-            (true, false) => Some(Ok(Frame::data(ProxyError::new(stage, message).event_stream_end()))),
+            (true, false) => {
+                Some(Ok(Frame::data(ProxyError::new(stage, message).event_stream_end(self.shape))))
+            }
             (false, false) => Some(Err(BrokenOff)),
         }
     }
