@@ -1,8 +1,10 @@
 //! The admin API: workers, ranks, policies. JSON over HTTP/1.1, on loopback unless config says otherwise.
 
+mod blocks;
 mod decisions;
 mod policies;
 mod pools;
+mod query;
 mod trials;
 mod workers;
 
@@ -119,6 +121,9 @@ impl Admin {
             (&Method::GET, ["v1", "pools", pool]) => Ok((StatusCode::OK, pools::one(self.pool(pool)?.0))),
             (&Method::GET, ["v1", "pools", pool, "ranks"]) => {
                 Ok((StatusCode::OK, pools::ranks(self.pool(pool)?.0)))
+            }
+            (&Method::GET, ["v1", "pools", pool, "ranks", worker, rank, "blocks"]) => {
+                blocks::list(self.pool(pool)?.0, worker, rank, query)
             }
             (&Method::GET, ["v1", "pools", pool, "workers"]) => {
                 Ok((StatusCode::OK, workers::list(self.pool(pool)?.1)))

@@ -167,3 +167,30 @@ async fn a_salt_shares_with_itself_alone() {
     }
     fleet.stop().await;
 }
+
+#[tokio::test]
+async fn a_rank_s_blocks_are_listed_as_the_engine_holds_them() {
+    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
+    let proxy = Proxy::serving(&fleet, &["--policy", "kv", "--expose-decision"]).await;
+    let reply = exact(&proxy, &fleet, CHATS, &chat(&text(1, 200))).await;
+    let (rank, other) = match reply.number("x-rankwise-dp-rank") {
+        0 => (0, 1),
+        _ => (1, 0),
+    };
+    let path = |rank: u32| format!("/v1/pools/main/ranks/w0/{rank}/blocks");
+    let held = proxy.admin.get(&path(rank)).await.json();
+    let blocks = held["blocks"].as_array().expect("a list");
+    assert!(blocks.len() > 3, "{held}");
+    assert_eq!(held["cached_blocks"], blocks.len());
+    for (at, block) in blocks.iter().enumerate() {
+        assert_eq!(block["depth"], at + 1, "one prompt: a block at each depth");
+        assert_eq!((&block["tier"], &block["copies"]), (&json!("device"), &json!(1)));
+    }
+    let two = proxy.admin.get(&format!("{}?limit=2", path(rank))).await.json();
+    assert_eq!(two["blocks"].as_array().map(Vec::len), Some(2));
+    assert_eq!(proxy.admin.get(&path(other)).await.json()["blocks"], json!([]));
+    for (path, status) in [(path(2), 404), (path(0).replace("w0", "w9"), 404), (path(0) + "?limit=many", 400)]
+    {
+        assert_eq!(proxy.admin.get(&path).await.status, status, "{path}");
+    }
+}

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::policies::parameter;
+use super::query::{self, parameter};
 use super::{Answered, Refused};
 use crate::pool::Pool;
 
@@ -15,10 +15,7 @@ const REQUEST_ID_BYTES_MAX: usize = 256;
 
 /// `?limit=N` and `?request_id=ID`: the last receipts.
 pub(super) fn list(pool: &Pool, query: &str) -> Answered {
-    let limit = match parameter(query, "limit") {
-        Some(text) => text.parse().map_err(|_| Refused::bad("?limit= must be a number"))?,
-        None => LIMIT,
-    };
+    let limit = query::limit(query)?.unwrap_or(LIMIT);
     let request_id = parameter(query, "request_id");
     let workers = pool.workers.current();
     let name = |number| {
