@@ -3,7 +3,7 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 use rankwise_policy_host::Lane;
 
-use super::families::{Builder, ENGINE_BUCKETS};
+use super::builder::{Builder, ENGINE_BUCKETS};
 
 /// The families.
 #[derive(Clone, Debug)]

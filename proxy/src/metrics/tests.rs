@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-const SOURCES: [&str; 3] =
-    [include_str!("decisions.rs"), include_str!("families.rs"), include_str!("gauges.rs")];
+const SOURCES: [&str; 5] = [
+    include_str!("decisions.rs"),
+    include_str!("families.rs"),
+    include_str!("gauges.rs"),
+    include_str!("pools.rs"),
+    include_str!("targets.rs"),
+];
 const REFERENCE: &str = include_str!("../../docs/metrics.md");
 
 fn is_family(word: &str) -> bool {

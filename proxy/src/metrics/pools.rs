@@ -1,0 +1,176 @@
+//! The families about a pool's decisions, and how they met what they expected.
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use rankwise_policy_host::Lane;
+
+use super::builder::{Builder, DECISION_BUCKETS, ENGINE_BUCKETS};
+use super::decisions::LaneMetrics;
+
+/// The families.
+#[derive(Clone, Debug)]
+pub(super) struct PoolFamilies {
+    decision: HistogramVec,
+    policy_call: HistogramVec,
+    prompt: HistogramVec,
+    queue: HistogramVec,
+    overlap_blocks: IntCounterVec,
+    cached_tokens_checked: IntCounterVec,
+    races: IntCounterVec,
+    retries: IntCounterVec,
+    pinned: IntCounterVec,
+    filtered: IntCounterVec,
+    session_requests: IntCounterVec,
+    prompt_tokens: IntCounterVec,
+}
+
+/// The per-pool handles, looked up once.
+#[derive(Clone, Debug)]
+pub struct PoolMetrics {
+    /// Snapshot, policy and booking.
+    pub decision: Histogram,
+    /// The policy call alone.
+    pub policy_call: Histogram,
+    /// From body to block hashes.
+    pub prompt: Histogram,
+    /// Tokens of prompts that were known from earlier ones.
+    pub prompt_tokens_reused: IntCounter,
+    /// Tokens of prompts that were not.
+    pub prompt_tokens_encoded: IntCounter,
+    /// Waiting because the policy said so.
+    pub queue: Histogram,
+    /// Bookings that met another and were decided again.
+    pub races: IntCounter,
+    /// Requests that were decided again, as nothing had been sent or the answer was declined.
+    pub retries: IntCounter,
+    /// Requests placed where a trusted client wanted them.
+    pub pinned: IntCounter,
+    /// Blocks of overlap on the best row.
+    pub overlap_best: IntCounter,
+    /// Blocks of overlap on the chosen row.
+    pub overlap_chosen: IntCounter,
+    /// Blocks that the engine said it reused.
+    pub overlap_reused: IntCounter,
+    /// Replies whose cached tokens were as expected.
+    pub expectation_met: IntCounter,
+    /// Replies whose cached tokens lay between expected without and with pending blocks.
+    pub expectation_pending: IntCounter,
+    /// Replies whose cached tokens were otherwise.
+    pub expectation_missed: IntCounter,
+    /// Rows left out because their target is draining, unhealthy or not yet admitted, in this order.
+    pub filtered: [IntCounter; 3],
+    /// Rows left out because this request failed there before.
+    pub filtered_failed: IntCounter,
+    /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
+    /// in this order.
+    pub session_requests: [IntCounter; 3],
+    /// What the active policy placed, and what its canary.
+    pub lanes: [LaneMetrics; 2],
+}
+
+impl PoolMetrics {
+    /// What a lane places.
+    pub fn lane(&self, lane: Lane) -> &LaneMetrics {
+        let [active, canary] = &self.lanes;
+        if lane == Lane::Canary { canary } else { active }
+    }
+}
+
+impl PoolFamilies {
+    pub(super) fn new(new: &Builder) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            decision: new.histograms(
+                "rankwise_decision_seconds",
+                "Snapshot, policy and booking of one decision.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            policy_call: new.histograms(
+                "rankwise_policy_call_seconds",
+                "One call of the routing policy.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            prompt: new.histograms(
+                "rankwise_prompt_seconds",
+                "From the request body to the prompt's block hashes.",
+                &["pool"],
+                DECISION_BUCKETS,
+            )?,
+            queue: new.histograms(
+                "rankwise_queue_seconds",
+                "Waiting before a decision because the policy asked to wait.",
+                &["pool"],
+                ENGINE_BUCKETS,
+            )?,
+            overlap_blocks: new.counters(
+                "rankwise_overlap_blocks_total",
+                "KV blocks of prompts: held by the best target, held by the chosen one, reused by the engine.",
+                &["pool", "of"],
+            )?,
+            cached_tokens_checked: new.counters(
+                "rankwise_expectation_total",
+                "Replies by whether their cached tokens were as expected, within expected and pending, or not.",
+                &["pool", "result"],
+            )?,
+            races: new.counters(
+                "rankwise_decision_races_total",
+                "Decisions made again because another booking on the chosen target came between.",
+                &["pool"],
+            )?,
+            retries: new.counters(
+                "rankwise_retries_total",
+                "Requests decided again, as nothing of them had been sent or the answer was declined.",
+                &["pool"],
+            )?,
+            pinned: new.counters(
+                "rankwise_pinned_requests_total",
+                "Requests placed where a trusted client wanted them; the policy was not asked.",
+                &["pool"],
+            )?,
+            filtered: new.counters(
+                "rankwise_filtered_rows_total",
+                "Targets left out of a policy's table, by reason.",
+                &["pool", "reason"],
+            )?,
+            session_requests: new.counters(
+                "rankwise_session_requests_total",
+                "Requests of sessions: new ones, placed on the session's target, moved to another.",
+                &["pool", "result"],
+            )?,
+            prompt_tokens: new.counters(
+                "rankwise_prompt_tokens_total",
+                "Tokens of prompts, by whether an earlier prompt began in the same way.",
+                &["pool", "from"],
+            )?,
+        })
+    }
+
+    /// The handles of one pool; `lanes` are those of the active policy and of its canary.
+    pub(super) fn pool(&self, pool: &str, lanes: [LaneMetrics; 2]) -> PoolMetrics {
+        let filtered = |reason| self.filtered.with_label_values(&[pool, reason]);
+        let overlap = |of| self.overlap_blocks.with_label_values(&[pool, of]);
+        let expectation = |result| self.cached_tokens_checked.with_label_values(&[pool, result]);
+        PoolMetrics {
+            decision: self.decision.with_label_values(&[pool]),
+            policy_call: self.policy_call.with_label_values(&[pool]),
+            prompt: self.prompt.with_label_values(&[pool]),
+            prompt_tokens_reused: self.prompt_tokens.with_label_values(&[pool, "cache"]),
+            prompt_tokens_encoded: self.prompt_tokens.with_label_values(&[pool, "encoder"]),
+            queue: self.queue.with_label_values(&[pool]),
+            races: self.races.with_label_values(&[pool]),
+            retries: self.retries.with_label_values(&[pool]),
+            pinned: self.pinned.with_label_values(&[pool]),
+            overlap_best: overlap("best"),
+            overlap_chosen: overlap("chosen"),
+            overlap_reused: overlap("reused"),
+            expectation_met: expectation("met"),
+            expectation_pending: expectation("pending"),
+            expectation_missed: expectation("missed"),
+            filtered: [filtered("starting"), filtered("unhealthy"), filtered("draining")],
+            filtered_failed: filtered("failed"),
+            session_requests: ["new", "stayed", "moved"]
+                .map(|result| self.session_requests.with_label_values(&[pool, result])),
+            lanes,
+        }
+    }
+}

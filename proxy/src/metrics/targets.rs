@@ -1,0 +1,171 @@
+//! The families about single targets: their requests, and what their ranks report.
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::builder::{Builder, ENGINE_BUCKETS, TARGET};
+use super::outcome::{Attempt, Outcome};
+
+/// The families.
+#[derive(Clone, Debug)]
+pub(super) struct TargetFamilies {
+    requests: IntCounterVec,
+    attempts: IntCounterVec,
+    time_to_first_token: HistogramVec,
+    inter_token: HistogramVec,
+    cold_reports: IntCounterVec,
+    event_messages: IntCounterVec,
+    event_gaps: IntCounterVec,
+    event_replays: IntCounterVec,
+    event_restarts: IntCounterVec,
+    event_errors: IntCounterVec,
+    event_connected: IntGaugeVec,
+}
+
+/// The per-target handles, looked up once.
+#[derive(Clone, Debug)]
+pub struct TargetMetrics {
+    outcomes: [IntCounter; Outcome::ALL.len()],
+    attempts: [IntCounter; Attempt::ALL.len()],
+    /// To the first token of an answer.
+    pub time_to_first_token: Histogram,
+    /// Between two chunks of a streamed answer.
+    pub inter_token: Histogram,
+    /// Requests that asked for a report of the blocks they reuse.
+    pub cold_reports: IntCounter,
+    /// KV-event messages.
+    pub event_messages: IntCounter,
+    /// Gaps in their sequence.
+    pub event_gaps: IntCounter,
+    /// Replays asked for.
+    pub event_replays: IntCounter,
+    /// Restarts seen.
+    pub event_restarts: IntCounter,
+    /// Messages or events that could not be used.
+    pub event_errors: IntCounter,
+    /// 1 while the feed is connected and complete.
+    pub event_connected: IntGauge,
+}
+
+impl TargetMetrics {
+    /// Counts a request that ended so.
+    pub fn request(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].inc();
+    }
+
+    /// Counts an attempt to send a request.
+    pub fn attempt(&self, result: Attempt) {
+        self.attempts[result as usize].inc();
+    }
+}
+
+impl TargetFamilies {
+    pub(super) fn new(new: &Builder) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            requests: new.counters(
+                "rankwise_requests_total",
+                "Requests by how they ended, each once, and by the target that had them last.",
+                &["pool", "worker", "dp_rank", "outcome"],
+            )?,
+            attempts: new.counters(
+                "rankwise_upstream_attempts_total",
+                "Attempts to send a request to a target, by what came of them.",
+                &["pool", "worker", "dp_rank", "result"],
+            )?,
+            time_to_first_token: new.histograms(
+                "rankwise_time_to_first_token_seconds",
+                "From a request's head to the first token of its answer; streamed answers only.",
+                TARGET,
+                ENGINE_BUCKETS,
+            )?,
+            inter_token: new.histograms(
+                "rankwise_inter_token_seconds",
+                "Between two chunks of a streamed answer.",
+                TARGET,
+                ENGINE_BUCKETS,
+            )?,
+            cold_reports: new.counters(
+                "rankwise_cold_root_reports_total",
+                "Requests that asked the engine to report again the blocks they reuse.",
+                TARGET,
+            )?,
+            event_messages: new.counters(
+                "rankwise_kv_event_messages_total",
+                "KV-event messages received.",
+                TARGET,
+            )?,
+            event_gaps: new.counters(
+                "rankwise_kv_event_gaps_total",
+                "Gaps in a rank's event sequence.",
+                TARGET,
+            )?,
+            event_replays: new.counters("rankwise_kv_event_replays_total", "Replays asked for.", TARGET)?,
+            event_restarts: new.counters(
+                "rankwise_kv_event_restarts_total",
+                "Restarts of a rank seen in its event sequence.",
+                TARGET,
+            )?,
+            event_errors: new.counters(
+                "rankwise_kv_event_errors_total",
+                "KV-event messages or events that could not be used.",
+                TARGET,
+            )?,
+            event_connected: new.gauges(
+                "rankwise_kv_events_complete",
+                "1 while a rank's event feed is connected and without a gap.",
+                TARGET,
+            )?,
+        })
+    }
+
+    /// The handles of one target.
+    pub(super) fn target(&self, pool: &str, worker: &str, rank: &str) -> TargetMetrics {
+        let labels = [pool, worker, rank];
+        TargetMetrics {
+            outcomes: Outcome::ALL
+                .map(|outcome| self.requests.with_label_values(&[pool, worker, rank, outcome.name()])),
+            attempts: Attempt::ALL
+                .map(|result| self.attempts.with_label_values(&[pool, worker, rank, result.name()])),
+            time_to_first_token: self.time_to_first_token.with_label_values(&labels),
+            inter_token: self.inter_token.with_label_values(&labels),
+            cold_reports: self.cold_reports.with_label_values(&labels),
+            event_messages: self.event_messages.with_label_values(&labels),
+            event_gaps: self.event_gaps.with_label_values(&labels),
+            event_replays: self.event_replays.with_label_values(&labels),
+            event_restarts: self.event_restarts.with_label_values(&labels),
+            event_errors: self.event_errors.with_label_values(&labels),
+            event_connected: self.event_connected.with_label_values(&labels),
+        }
+    }
+
+    /// Forgets the series of a target that is gone.
+    pub(super) fn forget_target(&self, pool: &str, worker: &str, rank: &str) {
+        let labels = [pool, worker, rank];
+        for outcome in Outcome::ALL {
+            // Not there is as good as gone.
+            let _ = self.requests.remove_label_values(&[pool, worker, rank, outcome.name()]);
+        }
+        for result in Attempt::ALL {
+            let _ = self.attempts.remove_label_values(&[pool, worker, rank, result.name()]);
+        }
+        for family in [&self.time_to_first_token, &self.inter_token] {
+            let _ = family.remove_label_values(&labels);
+        }
+        let counters = [
+            &self.cold_reports,
+            &self.event_messages,
+            &self.event_gaps,
+            &self.event_replays,
+            &self.event_restarts,
+            &self.event_errors,
+        ];
+        for family in counters {
+            let _ = family.remove_label_values(&labels);
+        }
+        let _ = self.event_connected.remove_label_values(&labels);
+    }
+
+    /// Counts a request that ended so and that no target had; `pool` is empty where it never came to one.
+    pub(super) fn unplaced_request(&self, pool: &str, outcome: Outcome) {
+        self.requests.with_label_values(&[pool, "", "", outcome.name()]).inc();
+    }
+}
