@@ -15,7 +15,7 @@ mod wait;
 pub use client::{Client, Reply, rest};
 pub use gate::Gate;
 pub use guest::decide_by;
-pub use lanes::all_at_once;
+pub use lanes::{all_at_once, all_in_step};
 pub use metrics::metric;
 pub use proxy::{Proxy, config_file};
 pub use raw_engine::RawEngine;
@@ -32,6 +32,11 @@ pub fn fast() -> FleetSpec {
 /// Starts a fleet.
 pub async fn fleet(spec: FleetSpec) -> Fleet {
     Fleet::start(spec).await.expect("a fleet on free ports")
+}
+
+/// Requests that came to each rank, worker by worker.
+pub fn requests(fleet: &Fleet) -> Vec<u64> {
+    fleet.workers().iter().flat_map(|worker| worker.stats()).map(|stats| stats.requests).collect()
 }
 
 /// Has a worker refuse connections, and waits until it does: one that is taken in the meantime is reset, which is

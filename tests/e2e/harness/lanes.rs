@@ -1,38 +1,79 @@
 //! Many requests over a few connections that stay open: load as a real client makes it, bounded.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rankwise_sim::Fleet;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Proxy, Reply};
+use super::{Proxy, Reply, requests};
 
 type Lane = SendRequest<Full<Bytes>>;
+
+/// As [`all_at_once`], and simulated time stands while a request is on its way to its engine: the proxy decides as if it took
+/// no time beside the engines, however slow this machine is.
+pub async fn all_in_step(
+    fleet: &Fleet,
+    proxy: &Proxy,
+    path: &str,
+    bodies: Vec<Value>,
+    connections: usize,
+) -> Vec<Reply> {
+    let sent = Arc::new(AtomicU64::new(requests(fleet).iter().sum()));
+    let keep_step = async {
+        loop {
+            if requests(fleet).iter().sum::<u64>() < sent.load(Ordering::Relaxed) {
+                fleet.hold();
+            } else {
+                fleet.release();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        replies = post_all(proxy, path, bodies, connections, &sent) => replies,
+        () = keep_step => unreachable!("a loop without end"),
+    }
+}
 
 /// POSTs every body to `path`, in this order, over so many connections; they are all open before the first request goes out.
 /// The replies come in the order of the bodies.
 pub async fn all_at_once(proxy: &Proxy, path: &str, bodies: Vec<Value>, connections: usize) -> Vec<Reply> {
+    post_all(proxy, path, bodies, connections, &Arc::default()).await
+}
+
+/// Counts in `sent` what it sends.
+async fn post_all(
+    proxy: &Proxy,
+    path: &str,
+    bodies: Vec<Value>,
+    connections: usize,
+    sent: &Arc<AtomicU64>,
+) -> Vec<Reply> {
     let queue: Arc<Mutex<VecDeque<(usize, Value)>>> =
         Arc::new(Mutex::new(bodies.into_iter().enumerate().collect()));
     let barrier = Arc::new(Barrier::new(connections));
     let mut lanes = JoinSet::new();
     for _ in 0..connections {
-        let (queue, barrier, path, address) =
-            (Arc::clone(&queue), Arc::clone(&barrier), path.to_owned(), proxy.address);
+        let (queue, barrier, sent) = (Arc::clone(&queue), Arc::clone(&barrier), Arc::clone(sent));
+        let (path, address) = (path.to_owned(), proxy.address);
         lanes.spawn(async move {
             let mut lane = open(address).await;
             barrier.wait().await;
             let mut replies = Vec::new();
             while let Some((number, body)) = { queue.lock().expect("not poisoned").pop_front() } {
+                sent.fetch_add(1, Ordering::Relaxed);
                 let answer = post(&mut lane, &path, &body);
                 replies.push((
                     number,

@@ -1,30 +1,96 @@
 //! Simulated time out of the wall clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::model::time::Micros;
 
-/// `speed` simulated seconds per second since it was made.
+/// `speed` simulated seconds per second while it runs; it can be held. Clones are the same clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock(Arc<watch::Sender<Course>>);
+
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    start: Instant,
+struct Course {
+    /// Simulated time at `since`.
+    from: Micros,
+    since: Instant,
     speed: f64,
+    held: bool,
 }
 
 impl Clock {
     pub(crate) fn start(speed: f64) -> Self {
-        Self { start: Instant::now(), speed }
+        let course = Course { from: Micros(0), since: Instant::now(), speed, held: false };
+        Self(Arc::new(watch::Sender::new(course)))
     }
 
     pub(crate) fn now(&self) -> Micros {
-        Micros((self.start.elapsed().as_secs_f64() * self.speed * 1e6) as u64)
+        self.0.borrow().now()
     }
 
-    pub(crate) fn instant(&self, at: Micros) -> Instant {
-        // A tiny speed must not overflow; an hour ahead is as good as never, and is looked at again then.
-        let seconds = (at.0 as f64 / 1e6 / self.speed).min(self.start.elapsed().as_secs_f64() + 3600.0);
-        self.start + Duration::from_secs_f64(seconds)
+    /// Stops or goes on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.0.send_modify(|course| {
+            course.from = course.now();
+            course.since = Instant::now();
+            course.held = held;
+        });
+    }
+
+    /// Waits for a time, or about an hour for one that is further off.
+    pub(crate) async fn until(&self, at: Micros) {
+        let mut courses = self.0.subscribe();
+        loop {
+            let course = *courses.borrow_and_update();
+            let came = async {
+                if course.held {
+                    std::future::pending().await
+                } else {
+                    tokio::time::sleep_until(course.instant(at)).await
+                }
+            };
+            // The clock holds the sender: the change cannot fail before the clock is gone.
+            tokio::select! {
+                () = came => return,
+                _ = courses.changed() => {}
+            }
+        }
+    }
+}
+
+impl Course {
+    fn now(&self) -> Micros {
+        let passed = if self.held { 0.0 } else { self.since.elapsed().as_secs_f64() * self.speed };
+        Micros(self.from.0 + (passed * 1e6) as u64)
+    }
+
+    fn instant(&self, at: Micros) -> Instant {
+        // A tiny speed must not overflow; an hour ahead is as good as never.
+        let seconds = at.0.saturating_sub(self.from.0) as f64 / 1e6 / self.speed;
+        self.since + Duration::from_secs_f64(seconds.min(self.since.elapsed().as_secs_f64() + 3600.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_stands_while_it_is_held() {
+        let clock = Clock::start(1e6);
+        clock.hold(true);
+        let held_at = clock.now();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(clock.now(), held_at);
+        let next = Micros(held_at.0 + 1_000_000);
+        let mut waiting = Box::pin(clock.until(next));
+        let given_up = tokio::time::timeout(Duration::from_millis(5), &mut waiting).await;
+        assert!(given_up.is_err(), "came while the clock stood");
+        clock.hold(false);
+        waiting.await;
+        assert!(clock.now() >= next);
     }
 }

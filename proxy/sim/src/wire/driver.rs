@@ -43,7 +43,7 @@ impl GroupDriver {
             };
             match next {
                 Some(at) => tokio::select! {
-                    () = tokio::time::sleep_until(self.clock.instant(at)) => {}
+                    () = self.clock.until(at) => {}
                     () = self.changed.notified() => {}
                 },
                 None => self.changed.notified().await,

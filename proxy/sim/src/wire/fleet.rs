@@ -69,7 +69,7 @@ impl Fleet {
             .map(|feeds| {
                 let stalls = spec.lockstep && spec.misfit_stalls_group;
                 let group = Group::new(feeds.len(), core_spec(spec), spec.timing, stalls);
-                Arc::new(GroupDriver::new(group, feeds, self.clock))
+                Arc::new(GroupDriver::new(group, feeds, self.clock.clone()))
             })
             .collect();
         for driver in &drivers {
@@ -86,7 +86,7 @@ impl Fleet {
                         own => (Arc::clone(&own[at * spec.ranks + rank]), 0),
                     })
                     .collect(),
-                clock: self.clock,
+                clock: self.clock.clone(),
                 feeds,
                 faults,
                 text: Arc::clone(text),
@@ -104,6 +104,16 @@ impl Fleet {
     /// Simulated time since the start.
     pub fn now(&self) -> Micros {
         self.clock.now()
+    }
+
+    /// Stops simulated time: requests still arrive, and engines answer none of them until [`Fleet::release`].
+    pub fn hold(&self) {
+        self.clock.hold(true);
+    }
+
+    /// Lets simulated time go on.
+    pub fn release(&self) {
+        self.clock.hold(false);
     }
 
     /// Empties the caches of all idle ranks; ranks tell it with their next step, as vLLM does.
