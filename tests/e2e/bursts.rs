@@ -31,7 +31,7 @@ const COMPLETIONS: &str = "/v1/completions";
 #[tokio::test]
 async fn one_cold_prompt_from_sixteen_clients_spreads() {
     let fleet = fleet(eight_ranks(0.25)).await;
-    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::configured(&fleet, "threads: 1", &["--policy", "kv"]).await;
     let replies = all_in_step(&fleet, &proxy, COMPLETIONS, vec![prompt(1, 1000); 16], 16).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     let per_rank = requests(&fleet);
@@ -101,16 +101,14 @@ async fn chats_one_at_a_time(proxy: &Proxy, fleet: &Fleet, chats: u64) -> Vec<u6
     per_rank
 }
 
-/// Every request but a group's first has one token left to compute: the last is never taken from the cache. On free cores 1.1
-/// times the unique tokens are computed; the later the proxy hears of first tokens, the busier it thinks the ranks, and the
-/// sooner a group parts. Four times would be one that follows load alone.
+/// Every request but a group's first has one token left to compute: the last is never taken from the cache.
 #[tokio::test]
 async fn groups_that_start_together_are_computed_once() {
     const GROUPS: u64 = 64;
     const CLIENTS: u64 = 16;
     const TOKENS: u64 = 32 * 16 + 1;
     let fleet = fleet(eight_ranks(0.25)).await;
-    let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    let proxy = Proxy::configured(&fleet, "threads: 1", &["--policy", "kv"]).await;
     let mut bodies: Vec<_> =
         (0..GROUPS * CLIENTS).map(|number| prompt(number % GROUPS, TOKENS as usize)).collect();
     fastrand::Rng::with_seed(3).shuffle(&mut bodies);
@@ -123,6 +121,6 @@ async fn groups_that_start_together_are_computed_once() {
         "{GROUPS} groups of {CLIENTS}: {computed} tokens computed of {unique} unique, {ratio:.3}; {per_rank:?}, busiest {:.2} of the mean",
         peak_to_mean(&per_rank)
     );
-    assert!(ratio <= 2.0, "{ratio:.3}");
+    assert!(ratio <= 1.25, "{ratio:.3}");
     fleet.stop().await;
 }

@@ -21,8 +21,8 @@ use super::{Proxy, Reply, requests};
 
 type Lane = SendRequest<Full<Bytes>>;
 
-/// As [`all_at_once`], and simulated time stands while a request is on its way to its engine: the proxy decides as if it took
-/// no time beside the engines, however slow this machine is.
+/// As [`all_at_once`], and simulated time stands while the proxy has anything to do: as if it took no time beside the engines,
+/// however slow this machine is. The proxy must have one request thread.
 pub async fn all_in_step(
     fleet: &Fleet,
     proxy: &Proxy,
@@ -30,15 +30,19 @@ pub async fn all_in_step(
     bodies: Vec<Value>,
     connections: usize,
 ) -> Vec<Reply> {
-    let sent = Arc::new(AtomicU64::new(requests(fleet).iter().sum()));
+    let came = || requests(fleet).iter().sum::<u64>();
+    let sent = Arc::new(AtomicU64::new(came()));
     let keep_step = async {
         loop {
-            if requests(fleet).iter().sum::<u64>() < sent.load(Ordering::Relaxed) {
-                fleet.hold();
-            } else {
-                fleet.release();
+            fleet.hold();
+            while came() < sent.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            // What it answers now, it answers after what it was told before: answers by the request thread, events by the other.
+            proxy.client.get("/v1/models").await;
+            proxy.status.get("/readyz").await;
+            fleet.release();
+            tokio::time::sleep(Duration::from_millis(4)).await;
         }
     };
     tokio::select! {
