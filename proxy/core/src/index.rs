@@ -20,7 +20,10 @@ mod coverage;
 mod dump;
 mod evict;
 mod extent;
+mod heads;
+mod image;
 mod names;
+mod pieces;
 mod place;
 mod remove;
 
@@ -34,6 +37,9 @@ pub(crate) use coverage::{Coverage, Interval};
 pub use dump::CachedBlock;
 use extent::Extents;
 pub(crate) use extent::{Extent, ExtentId};
+use heads::Heads;
+pub(crate) use image::{Drawing, Spans};
+pub(crate) use pieces::{BLOCKS_AT_ONCE, Piece, Step, Steps};
 
 use crate::event::Tier;
 use crate::hash::PrefixHash;
@@ -52,8 +58,7 @@ pub(crate) struct Span {
 #[derive(Debug)]
 pub(crate) struct Index {
     extents: Extents,
-    /// Extents by the prefix that their first block ends.
-    heads: FxHashMap<PrefixHash, ExtentId>,
+    heads: Heads,
     addresses: Addresses,
     caches: Vec<Option<Cache>>,
     /// Names beyond the first that one target has for one block on one tier.
@@ -64,13 +69,11 @@ pub(crate) struct Index {
     names: usize,
     /// (block, target) pairs.
     entries: usize,
-    /// Where the eviction goes on.
-    hand: usize,
+    eviction: evict::Eviction,
     sweep: evict::Sweep,
-    evicted: u64,
     blocks_max: usize,
-    /// Stamps extents that the clear under way has seen.
-    clears: u32,
+    /// Changes of what a target holds, so far.
+    changes: u64,
     scratch: apply::Scratch,
 }
 
@@ -78,25 +81,24 @@ impl Index {
     pub(crate) fn new(blocks_max: usize) -> Self {
         Self {
             extents: Extents::default(),
-            heads: FxHashMap::default(),
+            heads: Heads::default(),
             addresses: Addresses::default(),
             caches: Vec::new(),
             extra_names: FxHashMap::default(),
             blocks: 0,
             names: 0,
             entries: 0,
-            hand: 0,
+            eviction: evict::Eviction::default(),
             sweep: evict::Sweep::default(),
-            evicted: 0,
             blocks_max,
-            clears: 0,
+            changes: 0,
             scratch: apply::Scratch::default(),
         }
     }
 
     /// The extent whose first block ends the prefix.
     pub(crate) fn head(&self, prefix: PrefixHash) -> Option<&Extent> {
-        self.heads.get(&prefix).map(|id| &self.extents[*id])
+        self.heads.get(prefix).map(|id| &self.extents[id])
     }
 
     /// Slots that were ever in use: what a table by slot must have room for.
@@ -129,8 +131,7 @@ impl Index {
         // hashbrown keeps one control byte per bucket and fills 7 of 8.
         let map = |capacity: usize, entry: usize| capacity * 8 / 7 * (entry + 1);
         let bytes = self.extents.bytes()
-            + self.extents.iter().map(Extent::bytes).sum::<usize>()
-            + map(self.heads.capacity(), size_of::<(PrefixHash, ExtentId)>())
+            + self.heads.bytes()
             + self.addresses.bytes()
             + map(self.extra_names.capacity(), size_of::<((Address, Slot, Tier), u32)>())
             + self.caches.iter().flatten().map(Cache::bytes).sum::<usize>();
@@ -138,8 +139,14 @@ impl Index {
             blocks: self.blocks,
             entries: self.entries,
             names: self.names,
-            evicted: self.evicted,
+            evicted: self.eviction.evicted,
             bytes,
         }
+    }
+
+    /// Whether the bytes that were counted along the way are those that are there.
+    #[cfg(test)]
+    pub(crate) fn bytes_are_right(&self) -> bool {
+        self.extents.bytes() == self.extents.bytes_counted()
     }
 }

@@ -8,6 +8,7 @@ pub mod event;
 pub mod fallback;
 pub mod hash;
 pub mod ids;
+pub mod image;
 pub mod index;
 mod ledger;
 pub mod policy;

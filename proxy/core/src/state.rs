@@ -1,16 +1,20 @@
 //! One pool's routing state: what is cached and booked where. Shared by all threads; every method takes `&self`.
 //!
-//! Callers see no locks. A snapshot is consistent in itself; booking is conditional on it ([`RoutingState::book`]).
+//! Callers see no locks. A snapshot is consistent in itself; booking is conditional on it ([`RoutingState::book`]). Whoever reads
+//! waits for one short step of a writer at most.
 
 mod book;
 mod booking;
 mod config;
 mod end;
+mod image;
 mod inner;
 mod learn;
 mod report;
 mod show;
 mod topology;
+mod turns;
+mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -22,11 +26,11 @@ pub use config::StateConfig;
 pub use report::{LoadReport, PendingReport};
 pub(crate) use topology::Topology;
 
-use crate::event::CacheEvent;
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
-use crate::index::{Applied, CachedBlock, IndexStats};
-use crate::target::{Target, TargetSpec};
+use crate::index::{CachedBlock, IndexStats};
+use crate::target::Target;
 use inner::Inner;
+use turns::Turns;
 
 /// What a decision named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +52,6 @@ pub enum Raced {
     Gone,
 }
 
-/// Events of a batch that are applied before anybody else gets a turn.
-pub const EVENTS_AT_ONCE: usize = 32;
-
 /// See the module.
 #[derive(Debug)]
 pub struct RoutingState {
@@ -58,7 +59,7 @@ pub struct RoutingState {
     /// Mirrors what `inner` goes by, for readers without its lock.
     pool_block_size: AtomicU32,
     topology: RwLock<Arc<Topology>>,
-    inner: RwLock<Inner>,
+    inner: Turns<Inner>,
     /// The latest time that anybody passed in: what a dropped booking goes by.
     now: AtomicU64,
 }
@@ -66,7 +67,7 @@ pub struct RoutingState {
 impl RoutingState {
     /// An empty state. `pool_block_size` is the unit of the block figures in snapshots and reports.
     pub fn new(config: StateConfig, pool_block_size: BlockSize) -> Self {
-        let inner = RwLock::new(Inner::new(&config, pool_block_size));
+        let inner = Turns::new(Inner::new(&config, pool_block_size));
         Self {
             config,
             pool_block_size: AtomicU32::new(pool_block_size.0),
@@ -86,78 +87,9 @@ impl RoutingState {
         BlockSize(self.pool_block_size.load(Relaxed))
     }
 
-    /// Changes that unit, once the first worker has told its own. What was booked before keeps its figures.
-    pub fn set_pool_block_size(&self, size: BlockSize) {
-        let mut inner = self.inner.write();
-        inner.pool_block_size = size;
-        self.pool_block_size.store(size.0, Relaxed);
-    }
-
-    // Topology: discovery alone calls these.
-
-    /// Adds a target under a new id. It may not be picked before health says so.
-    pub fn add_target(&self, spec: TargetSpec) -> Arc<Target> {
-        let mut inner = self.inner.write();
-        let target = inner.add_target(spec);
-        *self.topology.write() = Arc::clone(&inner.topology);
-        target
-    }
-
-    /// Forgets a target with its cache, pending blocks and bookings. Guards of its bookings become harmless.
-    pub fn remove_target(&self, id: TargetId) {
-        let mut inner = self.inner.write();
-        inner.remove_target(id);
-        *self.topology.write() = Arc::clone(&inner.topology);
-    }
-
-    /// The target's engine was restarted: its cache, pending blocks and bookings are void, and so are those of its
-    /// worker that name no rank. Guards of them become harmless.
-    pub fn restart_target(&self, id: TargetId) {
-        self.inner.write().restart_target(id);
-    }
-
     /// All targets, sorted by (worker, rank).
     pub fn targets(&self) -> Arc<[Arc<Target>]> {
         self.topology.read().shared_targets()
-    }
-
-    // Cache: the feeds, one writer per target.
-
-    /// Applies one event of a target, and confirms the pending blocks that it stored. [`CacheEvent::Cleared`] also ends
-    /// what was pending there.
-    pub fn apply(&self, target: TargetId, event: &CacheEvent, now: Millis) -> Applied {
-        self.apply_batch(target, std::slice::from_ref(event), now)
-    }
-
-    /// Applies events of a target in order, and tells what they did in all. Cheaper than one by one: removals that follow each
-    /// other are taken together. Nobody waits for more than [`EVENTS_AT_ONCE`] of them.
-    pub fn apply_batch(&self, target: TargetId, events: &[CacheEvent], now: Millis) -> Applied {
-        self.see(now);
-        let mut applied = Applied::default();
-        for events in events.chunks(EVENTS_AT_ONCE) {
-            applied.add(self.inner.write().apply(target, events, now));
-        }
-        applied
-    }
-
-    /// Forgets what the target holds, as before a resync. What is pending there stays: it is the index that is not
-    /// trusted, not the engine's cache that is empty.
-    pub fn clear_cache(&self, target: TargetId) {
-        self.inner.write().clear_cache(target);
-    }
-
-    /// The target's engine tells no events: from now on what it holds is learned from bookings. A prompt counts as cached
-    /// there, and its blocks as pending no more, once its first output has come; for
-    /// [`learned_ttl_ms`](StateConfig::learned_ttl_ms), or until later prompts need the room.
-    pub fn learn_from_bookings(&self, target: TargetId) {
-        self.inner.write().learn_from_bookings(target);
-    }
-
-    /// Whether a block of the target that is stored again has one more copy, as it has by default. Off for as long as the
-    /// engine may report again what it holds: the first removal then takes a block away, which shows too little rather
-    /// than too much.
-    pub fn count_copies(&self, target: TargetId, on: bool) {
-        self.inner.write().count_copies(target, on);
     }
 
     /// Distinct blocks that the target holds on any tier, in its own blocks.
@@ -182,10 +114,10 @@ impl RoutingState {
         let (is_due, is_outdated) = (inner.is_due(now), inner.is_outdated(now));
         drop(inner);
         if is_due {
-            self.inner.write().advance(now);
+            self.inner.write().step(|inner| inner.advance(now));
         }
         if is_outdated {
-            self.inner.write().forget_outdated(now);
+            self.inner.write().step(|inner| inner.forget_outdated(now));
         }
     }
 

@@ -2,11 +2,11 @@
 
 use super::addresses::Address;
 use super::cache::{Lane, Named};
+use super::pieces::{Kind, Piece};
 use super::place::Spot;
 use super::{Applied, Index, Slot, Span};
-use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
-use crate::hash::{BlockHash, EngineHash, PrefixHash};
-use crate::ids::BlockSize;
+use crate::event::{CacheGroup, Parent, StoredBlock, Tier};
+use crate::hash::{BlockHash, EngineHash, Namespace, PrefixHash};
 
 /// Names that are warmed together before they are used.
 pub(super) const WARM: usize = 16;
@@ -14,6 +14,8 @@ pub(super) const WARM: usize = 16;
 /// Buffers that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    /// Blocks of several events that follow each other.
+    run: Vec<StoredBlock>,
     chain: Vec<PrefixHash>,
     /// Offsets whose name had the block already.
     again: Vec<u16>,
@@ -22,72 +24,84 @@ pub(super) struct Scratch {
 }
 
 impl Index {
-    /// Applies events of one target. `arrived` is told of blocks that are new on its device tier where something was
+    /// Applies pieces of events of one target. `arrived` is told of blocks that are new on its device tier where something was
     /// pending.
-    pub(crate) fn apply(&mut self, slot: Slot, events: &[CacheEvent], arrived: &mut Vec<Span>) -> Applied {
+    pub(crate) fn apply(&mut self, slot: Slot, pieces: &[Piece<'_>], arrived: &mut Vec<Span>) -> Applied {
         let mut applied = Applied::default();
         if self.cache(slot).is_none() {
             applied.unknown_target = true;
             return applied;
         }
-        let mut rest = events;
-        while let Some(event) = rest.first() {
-            let mut taken = 1;
-            match event {
-                CacheEvent::Stored { parent, blocks, block_size, tier, group } => {
-                    let kind = (*tier, *group);
-                    self.store(slot, *parent, blocks, *block_size, kind, &mut applied, arrived);
-                }
-                CacheEvent::Removed { tier, group, .. } => {
-                    let kind = (*tier, *group);
-                    taken = rest.iter().take_while(|event| is_removal(event, kind)).count();
-                    let blocks = rest[..taken].iter().flat_map(removed).copied();
-                    self.remove(slot, blocks, kind, &mut applied);
-                }
-                CacheEvent::Cleared => applied.removed += self.clear_cache(slot),
-            }
+        self.changed(slot);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut rest = pieces;
+        while let Some(piece) = rest.first() {
+            let taken = match *piece {
+                Piece::Stored { .. } => self.store(slot, rest, &mut scratch, &mut applied, arrived),
+                Piece::Removed { kind, .. } => self.remove_all(slot, rest, kind, &mut applied),
+            };
             rest = &rest[taken..];
         }
+        self.scratch = scratch;
         applied.truncated = self.cache(slot).is_some_and(|cache| cache.truncated);
         applied
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one event, and what it did")]
+    /// Stores the first piece, and those behind it that continue it: an answer comes block by block. Returns how many.
     fn store(
         &mut self,
         slot: Slot,
-        parent: Parent,
-        blocks: &[StoredBlock],
-        block_size: BlockSize,
-        (tier, group): (Tier, CacheGroup),
+        pieces: &[Piece<'_>],
+        scratch: &mut Scratch,
         applied: &mut Applied,
         arrived: &mut Vec<Span>,
-    ) {
-        let Some(cache) = self.cache(slot) else { return };
+    ) -> usize {
+        let Some(&Piece::Stored { parent, blocks, block_size, kind }) = pieces.first() else { return 1 };
+        let Some(cache) = self.cache(slot) else { return 1 };
         if cache.block_size != block_size {
             applied.wrong_block_size = true;
-            return;
+            return 1;
         }
-        let (spot, root) = match parent {
-            Parent::Root(namespace) => (Spot::Root, PrefixHash::root(namespace, block_size)),
-            Parent::Block(engine) => {
-                let found = cache.find(engine, group, tier).find_map(|address| self.resolve(address));
-                let Some((extent, offset)) = found else {
-                    applied.unknown_parent = true;
-                    return;
-                };
-                (Spot::After(extent, offset + 1), self.extents[extent].chain[usize::from(offset)])
-            }
+        let Some((spot, prefix)) = self.spot(slot, parent, kind) else {
+            applied.unknown_parent = true;
+            return 1;
         };
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let prefix = prefix.unwrap_or_else(|namespace| PrefixHash::root(namespace, block_size));
+        let taken = 1 + pieces.windows(2).take_while(|pair| pair[0].is_continued_by(&pair[1])).count();
+        let mut run = std::mem::take(&mut scratch.run);
+        let blocks = if taken == 1 {
+            blocks
+        } else {
+            run.clear();
+            run.extend(pieces[..taken].iter().flat_map(stored));
+            &run
+        };
         scratch.chain.clear();
-        scratch.chain.extend(blocks.iter().scan(root, |prefix, block| {
+        scratch.chain.extend(blocks.iter().scan(prefix, |prefix, block| {
             *prefix = prefix.then(block.content);
             Some(*prefix)
         }));
-        self.store_chain(slot, spot, blocks, (tier, group), &mut scratch, applied, arrived);
-        scratch.chain.shrink_to(4096);
-        self.scratch = scratch;
+        self.store_chain(slot, spot, blocks, kind, scratch, applied, arrived);
+        scratch.run = run;
+        taken
+    }
+
+    /// Where what continues `parent` begins, and the prefix before it: a namespace's, at its beginning.
+    fn spot(
+        &self,
+        slot: Slot,
+        parent: Parent,
+        (tier, group): Kind,
+    ) -> Option<(Spot, Result<PrefixHash, Namespace>)> {
+        match parent {
+            Parent::Root(namespace) => Some((Spot::Root, Err(namespace))),
+            Parent::Block(engine) => {
+                let mut addresses = self.cache(slot)?.find(engine, group, tier);
+                let (extent, offset) = addresses.find_map(|address| self.resolve(address))?;
+                let prefix = self.extents[extent].chain[usize::from(offset)];
+                Some((Spot::After(extent, offset + 1), Ok(prefix)))
+            }
+        }
     }
 
     /// The target computed a prompt, as far as is known: each block is named by its own prefix.
@@ -111,33 +125,52 @@ impl Index {
     }
 
     /// Stores blocks whose prefixes stand in `scratch.chain`.
-    #[expect(clippy::too_many_arguments, reason = "as of `store`")]
+    #[expect(clippy::too_many_arguments, reason = "what is stored where, and what it did")]
     fn store_chain(
         &mut self,
         slot: Slot,
         mut spot: Spot,
         blocks: &[StoredBlock],
-        (tier, group): (Tier, CacheGroup),
+        kind: Kind,
         scratch: &mut Scratch,
         applied: &mut Applied,
         arrived: &mut Vec<Span>,
     ) {
-        let mut done = 0;
-        while done < blocks.len() {
+        let mut rest = blocks;
+        while !rest.is_empty() {
+            let done = blocks.len() - rest.len();
             let Some(span) = self.place(spot, &scratch.chain[done..]) else {
                 // No address is left: as if it had been evicted at once.
-                if let Some(cache) = self.cache_mut(slot) {
-                    cache.truncated = true;
-                }
+                self.truncate(slot);
                 break;
             };
-            let count = usize::from(span.end - span.start);
-            self.name(slot, span, &blocks[done..done + count], (tier, group), scratch, applied);
-            self.cover(slot, tier, span, &scratch.again, arrived);
-            done += count;
+            let (here, behind) = rest.split_at(usize::from(span.end - span.start));
+            self.hold_span(slot, span, here, kind, scratch, applied, arrived);
             spot = Spot::After(span.extent, span.end);
+            rest = behind;
         }
-        // Only now, so that nothing is cut off that the event is about to hold.
+        self.take_from_left(slot, kind, scratch);
+    }
+
+    /// The target holds the blocks of a span, by these names.
+    #[expect(clippy::too_many_arguments, reason = "as of `store_chain`")]
+    pub(super) fn hold_span(
+        &mut self,
+        slot: Slot,
+        span: Span,
+        blocks: &[StoredBlock],
+        kind: Kind,
+        scratch: &mut Scratch,
+        applied: &mut Applied,
+        arrived: &mut Vec<Span>,
+    ) {
+        self.name(slot, span, blocks, kind, scratch, applied);
+        self.cover(slot, kind.0, span, &scratch.again, arrived);
+    }
+
+    /// Blocks whose names went to others have one name less. Only once all is stored, so that nothing is cut off that is about to
+    /// be held.
+    pub(super) fn take_from_left(&mut self, slot: Slot, (tier, _): Kind, scratch: &mut Scratch) {
         for address in scratch.left.drain(..) {
             match self.resolve(address) {
                 Some((extent, offset)) => {
@@ -186,7 +219,7 @@ impl Index {
     fn cover(&mut self, slot: Slot, tier: Tier, span: Span, again: &[u16], arrived: &mut Vec<Span>) {
         let Span { extent: id, start, end } = span;
         let slots = self.caches.len();
-        let extent = &mut self.extents[id];
+        let mut extent = self.extents.live(id);
         let held = extent.lane(tier).map_or(0, |lane| lane.count(slot, start, end));
         if held as usize > again.len() {
             // Held already, under another name.
@@ -200,12 +233,14 @@ impl Index {
         if held == u32::from(end - start) {
             return;
         }
-        let before = extent.held_on_any(slot, start, end);
+        let is_only_tier = tier == Tier::Device && !extent.has_slower();
+        let before = if is_only_tier { held } else { extent.held_on_any(slot, start, end) };
         extent.lane_mut(tier).add(slot, start, end, slots);
         let new = u32::from(end - start) - before;
         if tier == Tier::Device && extent.pending().is_some_and(|pending| !pending.is_empty()) {
             arrived.push(span);
         }
+        drop(extent);
         self.entries += new as usize;
         if let Some(cache) = self.cache_mut(slot) {
             cache.blocks += new;
@@ -213,14 +248,10 @@ impl Index {
     }
 }
 
-fn is_removal(event: &CacheEvent, kind: (Tier, CacheGroup)) -> bool {
-    matches!(event, CacheEvent::Removed { tier, group, .. } if (*tier, *group) == kind)
-}
-
-fn removed(event: &CacheEvent) -> &[EngineHash] {
-    match event {
-        CacheEvent::Removed { blocks, .. } => blocks,
-        _ => &[],
+fn stored<'a>(piece: &Piece<'a>) -> &'a [StoredBlock] {
+    match piece {
+        Piece::Stored { blocks, .. } => blocks,
+        Piece::Removed { .. } => &[],
     }
 }
 

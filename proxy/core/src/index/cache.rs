@@ -115,6 +115,19 @@ impl Lane {
         Named::Instead(address(before))
     }
 
+    /// Adds copies of a name that is there.
+    pub(super) fn add_copies(&mut self, name: EngineHash, more: u32) {
+        let copies = &mut self.copies;
+        self.names.remove_if(name, |word| {
+            if more > 0 {
+                *word |= MORE;
+                let known = copies.entry(name).or_default();
+                *known = known.saturating_add(more);
+            }
+            false
+        });
+    }
+
     /// Takes one copy away: the block's address, and whether it was the last copy.
     pub(super) fn remove(&mut self, name: EngineHash) -> Option<(Address, bool)> {
         let copies = &mut self.copies;
@@ -173,6 +186,8 @@ pub(super) struct Cache {
     /// Distinct blocks.
     pub(super) blocks: u32,
     pub(super) truncated: bool,
+    /// Another one whenever what it holds may have changed.
+    pub(super) version: u64,
     /// Whether a block that is stored again has one more copy.
     pub(super) count_copies: bool,
     /// Few: most targets have one.
@@ -226,8 +241,29 @@ impl Index {
         if self.caches.len() <= position {
             self.caches.resize_with(position + 1, || None);
         }
-        self.caches[position] =
-            Some(Cache { block_size, blocks: 0, truncated: false, count_copies: true, lanes: Vec::new() });
+        self.caches[position] = Some(Cache {
+            block_size,
+            blocks: 0,
+            truncated: false,
+            version: 0,
+            count_copies: true,
+            lanes: Vec::new(),
+        });
+        self.changed(slot);
+    }
+
+    /// What the target holds is about to change. No two targets, and no two states of one, have the same version.
+    pub(super) fn changed(&mut self, slot: Slot) {
+        self.changes += 1;
+        let changes = self.changes;
+        if let Some(cache) = self.cache_mut(slot) {
+            cache.version = changes;
+        }
+    }
+
+    /// Whether the target is known and holds nothing.
+    pub(crate) fn is_empty(&self, slot: Slot) -> bool {
+        self.cache(slot).is_some_and(|cache| cache.blocks == 0)
     }
 
     /// See [`RoutingState::count_copies`](crate::state::RoutingState::count_copies).

@@ -110,7 +110,8 @@ impl Index {
     /// A live booking contains the segment. Returns how many blocks no other did.
     pub(crate) fn claim(&mut self, slot: Slot, booking: BookingId, segment: Segment) -> u32 {
         let slots = self.caches.len();
-        let rare = self.extents[segment.extent].rare_mut();
+        let mut extent = self.extents.live(segment.extent);
+        let rare = extent.rare_mut();
         // Later bookings have greater numbers.
         let at = rare.claims.partition_point(|claim| (claim.slot, claim.booking) < (slot, booking));
         rare.claims.insert(at, Claim { slot, booking, blocks: segment.blocks, live: true });
@@ -121,7 +122,8 @@ impl Index {
 
     /// The booking has ended; its claim stays, for what is pending. Returns how many blocks no live one contains any more.
     pub(crate) fn end_claim(&mut self, slot: Slot, booking: BookingId, segment: Segment) -> u32 {
-        let Some(rare) = self.extents[segment.extent].rare.as_mut() else { return 0 };
+        let mut extent = self.extents.live(segment.extent);
+        let Some(rare) = extent.rare.as_mut() else { return 0 };
         let mut left = 0;
         for claim in rare.claims.iter_mut().filter(|claim| claim.slot == slot) {
             claim.live &= claim.booking != booking;
@@ -136,7 +138,7 @@ impl Index {
 
     /// Forgets a claim that is not live.
     pub(crate) fn drop_claim(&mut self, slot: Slot, booking: BookingId, segment: Segment) {
-        if let Some(rare) = self.extents[segment.extent].rare.as_mut() {
+        if let Some(rare) = self.extents.live(segment.extent).rare.as_mut() {
             rare.claims.retain(|claim| (claim.slot, claim.booking) != (slot, booking));
             if rare.claims.is_empty() {
                 rare.claims = Vec::new();
@@ -162,7 +164,8 @@ impl Index {
         let slots = self.caches.len();
         let mut new = 0;
         for (start, end) in runs(segment, blocks) {
-            let pending = &mut self.extents[segment.extent].rare_mut().pending;
+            let mut extent = self.extents.live(segment.extent);
+            let pending = &mut extent.rare_mut().pending;
             new += u32::from(end - start) - pending.count(slot, start, end);
             pending.add(slot, start, end, slots);
         }
@@ -171,7 +174,8 @@ impl Index {
 
     /// These positions of the segment, all pending until now, are pending no more. Returns how many they are.
     pub(crate) fn unset_pending(&mut self, slot: Slot, segment: Segment, blocks: &Bits) -> u32 {
-        let Some(rare) = self.extents[segment.extent].rare.as_mut() else { return 0 };
+        let mut extent = self.extents.live(segment.extent);
+        let Some(rare) = extent.rare.as_mut() else { return 0 };
         let mut gone = 0;
         for (start, end) in runs(segment, blocks) {
             rare.pending.remove(slot, start, end);
@@ -182,7 +186,7 @@ impl Index {
 
     /// Nothing of the extent is pending on the target any more.
     pub(crate) fn drop_pending(&mut self, slot: Slot, segment: Segment) {
-        if let Some(rare) = self.extents[segment.extent].rare.as_mut() {
+        if let Some(rare) = self.extents.live(segment.extent).rare.as_mut() {
             rare.pending.remove_slot(slot);
         }
     }

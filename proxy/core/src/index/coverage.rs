@@ -1,5 +1,7 @@
 //! Which targets cover which blocks of one extent.
 
+use smallvec::SmallVec;
+
 use super::Slot;
 
 /// Blocks `start..end` of an extent, for one target.
@@ -14,8 +16,9 @@ pub(crate) struct Interval {
 /// between two. Where many targets share the extent, what each covers from the beginning on stands in a row by slot.
 #[derive(Debug, Default)]
 pub(crate) struct Coverage {
-    /// By slot, then start. A slot's lie behind what the row says of it.
-    sparse: Vec<Interval>,
+    /// By slot, then start. A slot's lie behind what the row says of it. Most extents have few: those are found without
+    /// a look elsewhere.
+    sparse: SmallVec<[Interval; 2]>,
     /// Covered up to, from the first block on. Empty, or at least so long that what is missing is 0.
     row: Box<[u16]>,
     /// Slots that are not 0 in the row.
@@ -81,7 +84,7 @@ impl Coverage {
 
     /// Whether any interval ends at the block or behind it.
     pub(crate) fn reaches(&self, end: u16) -> bool {
-        self.sparse.iter().any(|interval| interval.end >= end) || self.row.iter().any(|known| *known >= end)
+        self.end() >= end
     }
 
     /// Covers `start..end`. `slots` is how many there are: with an eighth of them in one extent a row pays.
@@ -107,7 +110,7 @@ impl Coverage {
         match self.sparse.get_mut(from).filter(|known| meets(known)) {
             None => {
                 if self.sparse.len() == self.sparse.capacity() {
-                    self.sparse.reserve_exact((self.sparse.len() / 2).max(1));
+                    self.sparse.reserve_exact(self.sparse.len() / 2);
                 }
                 self.sparse.insert(from, new);
             }
@@ -243,14 +246,15 @@ impl Coverage {
     }
 
     fn shrink(&mut self) {
-        if self.sparse.capacity() > 2 * self.sparse.len() + 2 {
+        if self.sparse.spilled() && self.sparse.capacity() > 2 * self.sparse.len() + 2 {
             self.sparse.shrink_to_fit();
         }
     }
 
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.sparse.capacity() * size_of::<Interval>() + self.row.len() * size_of::<u16>()
+        let sparse = if self.sparse.spilled() { self.sparse.capacity() } else { 0 };
+        sparse * size_of::<Interval>() + self.row.len() * size_of::<u16>()
     }
 }
 

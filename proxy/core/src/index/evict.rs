@@ -10,12 +10,36 @@
 use super::{ExtentId, Index, Interval};
 use crate::event::Tier;
 
-/// One part in so many is evicted at once, so that the hand's way is shared by many stores.
+/// One part in so many is evicted in one go, so that the hand's way is shared by many stores.
 const BATCH: usize = 64;
 
-/// Names that an event sweeps while any are stale, and so many more for each that it evicted.
-const SWEEP: usize = 256;
+/// Extents that the hand passes in one step, and names that are evicted in one, about.
+const PASSED: usize = 128;
+const EVICTED: usize = 512;
+
+/// Names that are swept in one step while any are stale.
+const SWEPT: usize = 256;
+
+/// Names that are swept in all for each that was evicted.
 const SWEEP_FACTOR: usize = 64;
+
+/// How far the eviction is.
+#[derive(Debug, Default)]
+pub(super) struct Eviction {
+    /// Where the hand is.
+    hand: usize,
+    /// Extents that it still may pass; 0 while nothing is to be evicted.
+    left: usize,
+    /// Names evicted so far.
+    pub(super) evicted: u64,
+}
+
+impl Eviction {
+    /// There are no extents any more.
+    pub(super) fn start_over(&mut self) {
+        (self.hand, self.left) = (0, 0);
+    }
+}
 
 /// How far the sweep is.
 #[derive(Debug, Default)]
@@ -25,32 +49,49 @@ pub(super) struct Sweep {
     segment: usize,
     /// Names whose blocks are gone.
     pub(super) stale: usize,
+    /// Names that are still to be looked at because of those.
+    owed: usize,
 }
 
 impl Index {
-    /// Evicts until the index is under its cap; returns how many names went. What is left over the cap afterwards is
-    /// contained in live bookings.
-    pub(crate) fn evict(&mut self) -> u32 {
-        let gone = if self.is_over(self.blocks_max) { self.evict_some() } else { 0 };
-        self.sweep(SWEEP + SWEEP_FACTOR * gone);
-        u32::try_from(gone).unwrap_or(u32::MAX)
+    /// Whether [`evict`](Self::evict) would do anything.
+    pub(crate) fn wants_eviction(&self) -> bool {
+        self.is_over(self.blocks_max) || self.sweep.stale > 0 || self.addresses.is_waiting()
+    }
+
+    /// Takes one step towards being under the cap; returns how many names went, and whether there is another step. What is
+    /// left over the cap after the last is contained in live bookings.
+    pub(crate) fn evict(&mut self) -> (u32, bool) {
+        if self.eviction.left == 0 && self.is_over(self.blocks_max) {
+            // Twice round: once to take the second chances away, once to evict.
+            self.eviction.left = 2 * self.extents.positions() + 1;
+        }
+        let gone = if self.eviction.left > 0 { self.evict_some() } else { 0 };
+        self.sweep.owed += SWEEP_FACTOR * gone;
+        let swept = self.sweep(SWEPT);
+        self.sweep.owed = if swept == 0 { 0 } else { self.sweep.owed.saturating_sub(swept) };
+        (u32::try_from(gone).unwrap_or(u32::MAX), self.eviction.left > 0 || self.sweep.owed > 0)
     }
 
     fn evict_some(&mut self) -> usize {
         let goal = self.blocks_max - self.blocks_max / BATCH;
-        let before = self.names;
-        // Twice round: once to take the second chances away, once to evict.
-        let mut steps = 2 * self.extents.positions() + 1;
-        while steps > 0 && self.is_over(goal) {
-            steps -= 1;
-            self.hand = if self.hand == 0 { self.extents.positions() } else { self.hand } - 1;
-            self.evict_from(self.hand, goal);
-            if self.extents.is_empty() {
+        let before = self.names + self.blocks;
+        let names = self.names;
+        for _ in 0..PASSED {
+            let evicted = before - (self.names + self.blocks);
+            if self.eviction.left == 0 || !self.is_over(goal) || evicted >= EVICTED {
                 break;
             }
+            self.eviction.left -= 1;
+            let from = if self.eviction.hand == 0 { self.extents.positions() } else { self.eviction.hand };
+            self.eviction.hand = from.saturating_sub(1);
+            self.evict_from(self.eviction.hand, goal);
         }
-        let gone = before - self.names;
-        self.evicted += gone as u64;
+        if !self.is_over(goal) || self.extents.is_empty() {
+            self.eviction.left = 0;
+        }
+        let gone = names - self.names;
+        self.eviction.evicted += gone as u64;
         gone
     }
 
@@ -80,7 +121,7 @@ impl Index {
 
     /// Takes the end of an extent from all who hold it.
     fn cut(&mut self, id: ExtentId, keep: u16) {
-        let extent = &mut self.extents[id];
+        let mut extent = self.extents.live(id);
         extent.sealed = true;
         let mut gone = Vec::new();
         for tier in Tier::ALL {
@@ -103,6 +144,7 @@ impl Index {
             }
         }
         let base = extent.run.base;
+        drop(extent);
         for (tier, Interval { slot, start, end }, again) in gone {
             let blocks = u32::from(end - start);
             let mut names = blocks as usize;
@@ -122,9 +164,9 @@ impl Index {
         self.trim(id);
     }
 
-    /// Looks at so many names, or a few more, and takes the stale ones out.
-    fn sweep(&mut self, names: usize) {
-        let mut left = names;
+    /// Looks at so many names, or a few more, and takes the stale ones out. Returns at how many.
+    fn sweep(&mut self, names: usize) -> usize {
+        let mut left = names as isize;
         while left > 0 && (self.sweep.stale > 0 || self.addresses.is_waiting()) {
             left -= 1;
             let Self { caches, addresses, extents, sweep, .. } = self;
@@ -145,10 +187,11 @@ impl Index {
                 Some((looked_at, gone)) => {
                     sweep.segment += 1;
                     sweep.stale -= gone;
-                    left = left.saturating_sub(looked_at);
+                    left -= looked_at as isize;
                 }
                 None => (sweep.lane, sweep.segment) = (sweep.lane + 1, 0),
             }
         }
+        names.saturating_add_signed(-left)
     }
 }

@@ -1,8 +1,10 @@
 //! One extent of the trie, and the arena of them.
 
 use std::num::NonZeroU32;
-use std::ops::{Index, IndexMut};
+use std::ops::{Deref, DerefMut, Index};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use smallvec::SmallVec;
 
 use super::addresses::Run;
 use super::claims::Claim;
@@ -20,6 +22,16 @@ impl ExtentId {
 
     fn position(self) -> usize {
         self.0.get() as usize - 1
+    }
+
+    /// As a number that is not 0.
+    pub(super) fn to_word(self) -> u32 {
+        self.0.get()
+    }
+
+    /// What [`to_word`](Self::to_word) told.
+    pub(super) fn from_word(word: u32) -> Option<Self> {
+        NonZeroU32::new(word).map(Self)
     }
 }
 
@@ -44,10 +56,8 @@ pub(crate) struct Extent {
     touched: AtomicBool,
     /// Blocks before it.
     pub(super) depth: u32,
-    /// The last clear that came by.
-    pub(super) mark: u32,
     /// Where extents hang off it, and how many; by place.
-    pub(super) attachments: Vec<(u16, u32)>,
+    pub(super) attachments: SmallVec<[(u16, u32); 2]>,
 }
 
 /// What an extent knows besides: slower tiers, and bookings.
@@ -89,8 +99,7 @@ impl Extent {
             sealed: false,
             touched: AtomicBool::new(true),
             depth,
-            mark: 0,
-            attachments: Vec::new(),
+            attachments: SmallVec::new(),
         }
     }
 
@@ -168,6 +177,11 @@ impl Extent {
         self.attachments.last().map_or(0, |(at, _)| *at)
     }
 
+    /// Whether anything hangs off it behind so many blocks.
+    pub(super) fn has_child(&self, at: u16) -> bool {
+        self.attachments.binary_search_by_key(&at, |(known, _)| *known).is_ok()
+    }
+
     pub(super) fn attach_child(&mut self, at: u16) {
         match self.attachments.binary_search_by_key(&at, |(known, _)| *known) {
             Ok(position) => self.attachments[position].1 += 1,
@@ -220,7 +234,8 @@ impl Extent {
         self.chain.capacity() * size_of::<PrefixHash>()
             + self.device.bytes()
             + self.rare.as_ref().map_or(0, |rare| rare.bytes())
-            + self.attachments.capacity() * size_of::<(u16, u32)>()
+            + if self.attachments.spilled() { self.attachments.capacity() } else { 0 }
+                * size_of::<(u16, u32)>()
     }
 }
 
@@ -250,6 +265,35 @@ fn agreement(here: &[PrefixHash], wanted: &[PrefixHash]) -> usize {
 pub(super) struct Extents {
     all: Vec<Option<Extent>>,
     free: Vec<ExtentId>,
+    /// Bytes on the heap, of all extents.
+    heap: usize,
+}
+
+/// An extent that is being changed: its bytes are counted again afterwards.
+pub(super) struct Change<'a> {
+    extent: &'a mut Extent,
+    heap: &'a mut usize,
+    before: usize,
+}
+
+impl Deref for Change<'_> {
+    type Target = Extent;
+
+    fn deref(&self) -> &Extent {
+        self.extent
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut Extent {
+        self.extent
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        *self.heap = *self.heap + self.extent.bytes() - self.before;
+    }
 }
 
 impl Extents {
@@ -260,6 +304,7 @@ impl Extents {
 
     pub(super) fn insert(&mut self, extent: Extent) -> ExtentId {
         let id = self.next();
+        self.heap += extent.bytes();
         if self.free.pop().is_some() {
             self.all[id.position()] = Some(extent);
         } else {
@@ -269,19 +314,26 @@ impl Extents {
     }
 
     pub(super) fn remove(&mut self, id: ExtentId) -> Option<Extent> {
-        let extent = self.all[id.position()].take();
-        if extent.is_some() {
-            self.free.push(id);
-        }
-        extent
+        let extent = self.all[id.position()].take()?;
+        self.heap -= extent.bytes();
+        self.free.push(id);
+        Some(extent)
     }
 
     pub(super) fn get(&self, id: ExtentId) -> Option<&Extent> {
         self.all.get(id.position()).and_then(Option::as_ref)
     }
 
-    pub(super) fn get_mut(&mut self, id: ExtentId) -> Option<&mut Extent> {
-        self.all.get_mut(id.position()).and_then(Option::as_mut)
+    /// An extent, to be changed.
+    pub(super) fn change(&mut self, id: ExtentId) -> Option<Change<'_>> {
+        let extent = self.all.get_mut(id.position()).and_then(Option::as_mut)?;
+        let before = extent.bytes();
+        Some(Change { extent, heap: &mut self.heap, before })
+    }
+
+    /// One that lives, to be changed.
+    pub(super) fn live(&mut self, id: ExtentId) -> Change<'_> {
+        self.change(id).expect("only live extents are referred to")
     }
 
     /// Numbers that extents may have.
@@ -297,12 +349,17 @@ impl Extents {
         self.all.len() == self.free.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Extent> {
-        self.all.iter().flatten()
+    pub(super) fn bytes(&self) -> usize {
+        let tables =
+            self.all.capacity() * size_of::<Option<Extent>>() + self.free.capacity() * size_of::<ExtentId>();
+        tables + self.heap
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.all.capacity() * size_of::<Option<Extent>>() + self.free.capacity() * size_of::<ExtentId>()
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn bytes_counted(&self) -> usize {
+        let heap: usize = self.all.iter().flatten().map(Extent::bytes).sum();
+        self.bytes() - self.heap + heap
     }
 }
 
@@ -311,12 +368,6 @@ impl Index<ExtentId> for Extents {
 
     fn index(&self, id: ExtentId) -> &Extent {
         self.get(id).expect("only live extents are referred to")
-    }
-}
-
-impl IndexMut<ExtentId> for Extents {
-    fn index_mut(&mut self, id: ExtentId) -> &mut Extent {
-        self.get_mut(id).expect("only live extents are referred to")
     }
 }
 

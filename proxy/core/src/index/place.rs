@@ -20,6 +20,8 @@ impl Index {
     /// Finds or makes the first blocks of `chain` behind `spot`, and tells where they are: at least one, as many as lie in
     /// one extent. `None` if there is no address left.
     pub(super) fn place(&mut self, spot: Spot, chain: &[PrefixHash]) -> Option<Span> {
+        let first = *chain.first()?;
+        let mut is_continued = true;
         if let Spot::After(id, at) = spot {
             let extent = &self.extents[id];
             let matched = extent.matched(at, chain);
@@ -27,15 +29,16 @@ impl Index {
                 extent.touch();
                 return Some(Span { extent: id, start: at, end: at + matched });
             }
+            is_continued = extent.has_child(at);
         }
-        if let Some(id) = self.heads.get(chain.first()?).copied() {
+        if let Some(id) = is_continued.then(|| self.heads.get(first)).flatten() {
             let extent = &self.extents[id];
             extent.touch();
             return Some(Span { extent: id, start: 0, end: extent.matched(0, chain) });
         }
         // The first block is new, so are those behind it: a block's prefix is always there.
         if let Spot::After(id, at) = spot {
-            let extent = &mut self.extents[id];
+            let mut extent = self.extents.live(id);
             let room = extent.run.room as usize - extent.chain.len();
             if at == extent.len() && room > 0 && !extent.sealed {
                 let count = room.min(chain.len());
@@ -65,7 +68,7 @@ impl Index {
         let id = self.extents.insert(extent);
         self.heads.insert(chain[0], id);
         if let Some(parent) = parent {
-            self.extents[parent].attach_child(attach);
+            self.extents.live(parent).attach_child(attach);
         }
         self.blocks += count;
         Some(Span { extent: id, start: 0, end: count as u16 })
@@ -75,7 +78,7 @@ impl Index {
     pub(super) fn trim(&mut self, id: ExtentId) {
         let mut next = Some(id);
         while let Some(id) = next {
-            let Some(extent) = self.extents.get_mut(id) else { return };
+            let Some(mut extent) = self.extents.change(id) else { return };
             extent.drop_rare_if_empty();
             let (length, needed) = (extent.len(), extent.needed());
             if needed == length {
@@ -89,6 +92,7 @@ impl Index {
                 }
                 return;
             }
+            drop(extent);
             next = self.free(id);
         }
         self.forget_if_empty();
@@ -97,14 +101,14 @@ impl Index {
     /// Frees an extent; returns what it hung off.
     fn free(&mut self, id: ExtentId) -> Option<ExtentId> {
         let extent = self.extents.remove(id)?;
-        self.heads.remove(&extent.chain[0]);
+        self.heads.remove(extent.chain[0]);
         if extent.sealed {
             self.addresses.free_after_sweep(extent.run);
         } else {
             self.addresses.free(extent.run);
         }
         if let Some(parent) = extent.parent {
-            self.extents[parent].detach_child(extent.attach);
+            self.extents.live(parent).detach_child(extent.attach);
         }
         extent.parent
     }
@@ -114,12 +118,10 @@ impl Index {
         if self.extents.is_empty() {
             self.extents = Default::default();
             self.heads = Default::default();
-            self.hand = 0;
+            self.eviction.start_over();
             if !self.addresses.is_waiting() {
                 self.addresses = Default::default();
             }
-        } else if self.heads.capacity() > 64 && self.heads.capacity() > 8 * self.heads.len() {
-            self.heads.shrink_to(2 * self.heads.len());
         }
     }
 }

@@ -3,18 +3,35 @@
 use smallvec::SmallVec;
 
 use super::apply::{WARM, warm};
-use super::{Applied, Extent, Index, Slot, Span};
-use crate::event::{CacheGroup, Tier};
+use super::pieces::{Kind, Piece};
+use super::{Applied, Coverage, Extent, Index, Slot, Span};
+use crate::event::Tier;
 use crate::hash::EngineHash;
 
 impl Index {
+    /// Takes away what the first piece names, and those behind it of the same kind. Returns how many pieces.
+    pub(super) fn remove_all(
+        &mut self,
+        slot: Slot,
+        pieces: &[Piece<'_>],
+        kind: Kind,
+        applied: &mut Applied,
+    ) -> usize {
+        let alike = pieces.iter().map_while(|piece| match piece {
+            Piece::Removed { blocks, kind: here } if *here == kind => Some(*blocks),
+            _ => None,
+        });
+        self.remove(slot, alike.clone().flatten().copied(), kind, applied);
+        alike.count()
+    }
+
     /// Takes one copy of each block away. Blocks of one extent that follow each other, either way, are uncovered together:
     /// engines evict from the end.
     pub(super) fn remove(
         &mut self,
         slot: Slot,
         names: impl Iterator<Item = EngineHash>,
-        (tier, group): (Tier, CacheGroup),
+        (tier, group): Kind,
         applied: &mut Applied,
     ) {
         let mut names = names.peekable();
@@ -71,7 +88,7 @@ impl Index {
     }
 
     /// A removal named a block that was evicted before.
-    fn forget_stale(&mut self, slot: Slot, (tier, group): (Tier, CacheGroup), name: EngineHash, last: bool) {
+    fn forget_stale(&mut self, slot: Slot, (tier, group): Kind, name: EngineHash, last: bool) {
         self.sweep.stale -= 1;
         if let Some(lane) =
             self.cache_mut(slot).and_then(|cache| cache.lane_mut(group, tier)).filter(|_| !last)
@@ -105,10 +122,13 @@ impl Index {
         if start >= end {
             return;
         }
-        let extent = &mut self.extents[id];
+        let mut extent = self.extents.live(id);
         extent.lane_mut(tier).remove(slot, start, end);
-        let gone = u32::from(end - start) - extent.held_on_any(slot, start, end);
+        let is_only_tier = tier == Tier::Device && !extent.has_slower();
+        let held = if is_only_tier { 0 } else { extent.held_on_any(slot, start, end) };
+        let gone = u32::from(end - start) - held;
         let is_end = end == extent.len();
+        drop(extent);
         self.entries -= gone as usize;
         if let Some(cache) = self.cache_mut(slot) {
             cache.blocks -= gone;
@@ -120,15 +140,15 @@ impl Index {
 }
 
 impl Extent {
+    /// Whether anything is held on a slower tier.
+    pub(super) fn has_slower(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.host.is_empty() || !rare.disk.is_empty())
+    }
+
     /// Distinct blocks of `start..end` that a target holds on any tier.
     pub(super) fn held_on_any(&self, slot: Slot, start: u16, end: u16) -> u32 {
-        match &self.rare {
-            Some(rare) if !rare.host.is_empty() || !rare.disk.is_empty() => {
-                let lanes = [&self.device, &rare.host, &rare.disk];
-                (start..end).filter(|block| lanes.iter().any(|lane| lane.contains(slot, *block))).count()
-                    as u32
-            }
-            _ => self.device.count(slot, start, end),
-        }
+        let lanes: SmallVec<[&Coverage; Tier::COUNT]> =
+            Tier::ALL.iter().filter_map(|tier| self.lane(*tier)).collect();
+        (start..end).filter(|block| lanes.iter().any(|lane| lane.contains(slot, *block))).count() as u32
     }
 }

@@ -38,36 +38,46 @@ impl RoutingState {
         now: Millis,
     ) -> Result<Booking, Raced> {
         self.see(now);
-        let mut inner = self.inner.write();
+        let booked = self.inner.write().step(|inner| inner.book(snapshot, choice, request, force, now));
+        booked.map(|booked| Booking::new(self, booked))
+    }
+}
+
+impl Inner {
+    fn book(
+        &mut self,
+        snapshot: &Snapshot,
+        choice: Choice,
+        request: &PlacementRequest<'_>,
+        force: bool,
+        now: Millis,
+    ) -> Result<Booked, Raced> {
         let booked = match choice {
             Choice::Row(row) => {
                 let row = snapshot.rows().get(row as usize).ok_or(Raced::Gone)?;
-                let slot = inner.slot(row.target).ok_or(Raced::Gone)?;
-                let epoch = inner.ledger(slot).ok_or(Raced::Gone)?.epoch;
+                let slot = self.slot(row.target).ok_or(Raced::Gone)?;
+                let epoch = self.ledger(slot).ok_or(Raced::Gone)?.epoch;
                 if epoch != row.epoch && !force {
                     return Err(Raced::Booked);
                 }
-                inner.book_target(slot, request, now)
+                self.book_target(slot, request, now)
             }
             Choice::Worker(worker) => {
                 let mut rows = snapshot.rows().iter().filter(|row| row.worker == worker).peekable();
                 rows.peek().ok_or(Raced::Gone)?;
                 let raced = rows.any(|row| {
-                    inner.slot(row.target).and_then(|slot| inner.ledger(slot)).map(|ledger| ledger.epoch)
+                    self.slot(row.target).and_then(|slot| self.ledger(slot)).map(|ledger| ledger.epoch)
                         != Some(row.epoch)
                 });
                 if raced && !force {
                     return Err(Raced::Booked);
                 }
-                inner.book_worker(worker, request, now)
+                self.book_worker(worker, request, now)
             }
         };
-        drop(inner);
-        booked.map(|booked| Booking::new(self, booked)).ok_or(Raced::Gone)
+        booked.ok_or(Raced::Gone)
     }
-}
 
-impl Inner {
     fn book_target(&mut self, slot: Slot, request: &PlacementRequest<'_>, now: Millis) -> Option<Booked> {
         let id = BookingId(self.next_booking);
         let is_learned = self.is_learned(slot);

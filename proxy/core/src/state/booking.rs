@@ -71,7 +71,7 @@ impl Booking {
     pub fn first_output(&self, now: Millis) {
         self.state.see(now);
         if !self.first_output_seen.swap(true, Relaxed) {
-            self.state.inner.write().first_output(self.id, now);
+            self.state.inner.write().step(|inner| inner.first_output(self.id, now));
         }
     }
 
@@ -114,7 +114,7 @@ impl Booking {
     fn end(&mut self, how: End) {
         if !std::mem::replace(&mut self.ended, true) {
             let now = self.state.now();
-            self.state.inner.write().end(self.id, how, now);
+            self.state.inner.write().step(|inner| inner.end(self.id, how, now));
         }
     }
 
@@ -122,7 +122,7 @@ impl Booking {
         if self.state.config.track_output_blocks {
             let (before, after) = (self.private.blocks(before), self.private.blocks(after));
             if before != after {
-                self.state.inner.write().set_private_blocks(self.id, after);
+                self.state.inner.write().step(|inner| inner.set_private_blocks(self.id, after));
             }
         }
     }

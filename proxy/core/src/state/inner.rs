@@ -7,9 +7,8 @@ use rustc_hash::FxHashMap;
 
 use super::learn::Learned;
 use super::{StateConfig, Topology};
-use crate::event::CacheEvent;
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
-use crate::index::{Applied, Index, Slot, Span};
+use crate::index::{Applied, Index, Piece, Slot, Span};
 use crate::ledger::{BookingId, Record, RecordPlace, TargetLedger, WorkerLedger};
 use crate::target::{Target, TargetSpec};
 
@@ -127,26 +126,16 @@ impl Inner {
         self.topology = Arc::new(Topology::new(members.collect()));
     }
 
-    pub(super) fn apply(&mut self, id: TargetId, events: &[CacheEvent], now: Millis) -> Applied {
+    pub(super) fn apply(&mut self, id: TargetId, pieces: &[Piece<'_>], now: Millis) -> Applied {
         let Some(slot) = self.slot(id) else {
             return Applied { unknown_target: true, ..Applied::default() };
         };
         let mut arrived = std::mem::take(&mut self.arrived);
-        let mut applied = Applied::default();
-        // What is pending ends where the cache is cleared, so that is where a batch is confirmed.
-        for events in events.split_inclusive(|event| matches!(event, CacheEvent::Cleared)) {
-            applied.add(self.index.apply(slot, events, &mut arrived));
-            for span in arrived.drain(..) {
-                applied.confirmed += self.confirm(slot, span, now);
-            }
-            if let Some(CacheEvent::Cleared) = events.last() {
-                self.unlearn(slot);
-                self.drop_pending(slot);
-            }
+        let mut applied = self.index.apply(slot, pieces, &mut arrived);
+        for span in arrived.drain(..) {
+            applied.confirmed += self.confirm(slot, span, now);
         }
-        arrived.shrink_to(1024);
         self.arrived = arrived;
-        applied.evicted = self.index.evict();
         applied
     }
 
@@ -156,10 +145,10 @@ impl Inner {
         }
     }
 
-    pub(super) fn clear_cache(&mut self, id: TargetId) {
+    /// The target's cache is empty: nothing is pending there either.
+    pub(super) fn drop_pending_of(&mut self, id: TargetId) {
         if let Some(slot) = self.slot(id) {
-            self.index.clear_cache(slot);
-            self.unlearn(slot);
+            self.drop_pending(slot);
         }
     }
 }

@@ -60,7 +60,7 @@ impl Inner {
         {
             self.forget_oldest(slot);
         }
-        self.index.evict();
+        while self.index.evict().1 {}
     }
 
     fn forget_oldest(&mut self, slot: Slot) {

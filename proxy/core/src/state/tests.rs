@@ -1,5 +1,8 @@
 mod differential;
 mod fleet;
+mod image;
+#[cfg(shuttle)]
+mod interleaved;
 mod learned;
 mod ledger;
 mod model;

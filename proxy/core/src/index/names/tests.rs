@@ -15,48 +15,54 @@ fn key(random: &mut fastrand::Rng, kind: u8) -> EngineHash {
 #[test]
 fn is_a_map() {
     for seed in 0..60 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let (mut names, mut model) = (Names::default(), HashMap::new());
-        for _ in 0..4000 {
-            let name = key(&mut random, (seed % 3) as u8);
-            let word = random.u32(1..);
-            match random.u8(0..8) {
-                // Full and empty by turns, so that it grows and shrinks.
-                0..=3 if random.bool() || seed % 2 == 0 => {
-                    let known = names.get_or_insert(name, word).map(|word| *word);
-                    assert_eq!(known, model.get(&name).copied());
-                    model.entry(name).or_insert(word);
-                }
-                4..=6 => assert_eq!(names.remove_if(name, |_| true), model.remove(&name)),
-                _ => {
-                    let change = |known: &mut u32| {
-                        *known = word;
-                        false
-                    };
-                    if names.remove_if(name, change).is_some() {
-                        model.insert(name, word);
-                    }
+        is_a_map_of::<16>(seed);
+        is_a_map_of::<256>(seed);
+    }
+}
+
+fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut names, mut model) = (Names::<SEGMENTS>::default(), HashMap::new());
+    for _ in 0..4000 {
+        let name = key(&mut random, (seed % 3) as u8);
+        let word = random.u32(1..);
+        match random.u8(0..8) {
+            // Full and empty by turns, so that it grows and shrinks.
+            0..=3 if random.bool() || seed.is_multiple_of(2) => {
+                let known = names.get_or_insert(name, word).map(|word| *word);
+                assert_eq!(known, model.get(&name).copied());
+                model.entry(name).or_insert(word);
+            }
+            4..=6 => assert_eq!(names.remove_if(name, |_| true), model.remove(&name)),
+            _ => {
+                let change = |known: &mut u32| {
+                    *known = word;
+                    false
+                };
+                if names.remove_if(name, change).is_some() {
+                    model.insert(name, word);
                 }
             }
-            assert_eq!(names.get(name), model.get(&name).copied());
         }
-        let stale = |name: EngineHash| name.0.is_multiple_of(3);
-        let mut segment = 0;
-        while names.sweep(segment, |name, _| stale(name)).is_some() {
-            segment += 1;
-        }
-        model.retain(|name, _| !stale(*name));
-        assert_eq!(names.iter().collect::<HashMap<_, _>>(), model);
-        for name in model.into_keys() {
-            assert!(names.remove_if(name, |_| true).is_some());
-        }
-        assert_eq!(names.iter().count(), 0);
+        assert_eq!(names.get(name), model.get(&name).copied());
     }
+    assert_eq!(names.lines, names.segments.iter().map(|segment| segment.lines.len()).sum());
+    let stale = |name: EngineHash| name.0.is_multiple_of(3);
+    let mut segment = 0;
+    while names.sweep(segment, |name, _| stale(name)).is_some() {
+        segment += 1;
+    }
+    model.retain(|name, _| !stale(*name));
+    assert_eq!(names.iter().collect::<HashMap<_, _>>(), model);
+    for name in model.into_keys() {
+        assert!(names.remove_if(name, |_| true).is_some());
+    }
+    assert_eq!(names.iter().count(), 0);
 }
 
 #[test]
 fn takes_at_most_seventeen_bytes_a_name_once_it_is_large() {
-    let mut names = Names::default();
+    let mut names = Names::<16>::default();
     for n in 1..200_000_u64 {
         names.get_or_insert(EngineHash(n.wrapping_mul(0xd6e8_feb8_6659_fd93)), 1);
         if n > 1000 {

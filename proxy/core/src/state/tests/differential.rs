@@ -1,5 +1,5 @@
 //! The index against a model of plain maps, over many targets and long prompts: what every target holds, on which tier, and
-//! what is pending there, after each of many random events. `RANKWISE_DIFFERENTIAL_QUERIES=1000000` for a long run.
+//! what is pending there, after each of many random events, and after it was kept and brought back. `RANKWISE_DIFFERENTIAL_QUERIES=1000000` for a long run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::fleet::{SIZE, SPACE, spec};
 use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use crate::hash::{BlockHash, EngineHash, Namespace};
 use crate::ids::{Millis, TargetId};
+use crate::image::Image;
 use crate::request::{PlacementRequest, Prompt};
 use crate::snapshot::{Overlap, Snapshot};
 use crate::state::{Booking, Choice, RoutingState, StateConfig};
@@ -183,6 +184,26 @@ impl World {
         CacheEvent::Stored { parent, blocks: stored, block_size: SIZE, tier, group }
     }
 
+    /// Now and then a store comes as several that continue each other, as an answer does.
+    fn in_parts(&mut self, event: CacheEvent) -> Vec<CacheEvent> {
+        let CacheEvent::Stored { parent, blocks, block_size, tier, group } = event else {
+            return vec![event];
+        };
+        let len = if self.random.u8(0..3) == 0 { self.random.usize(1..5) } else { blocks.len().max(1) };
+        let parents = std::iter::once(parent)
+            .chain(blocks.chunks(len).filter_map(|part| Some(Parent::Block(part.last()?.engine))));
+        let parts = parents.zip(blocks.chunks(len));
+        parts
+            .map(|(parent, blocks)| CacheEvent::Stored {
+                parent,
+                blocks: blocks.to_vec(),
+                block_size,
+                tier,
+                group,
+            })
+            .collect()
+    }
+
     /// From the end of something backwards, from the middle, or what is not there.
     fn remove(&mut self, at: usize) -> CacheEvent {
         let known: Vec<_> = self.ranks[at].names.iter().map(|(name, (block, _))| (*name, *block)).collect();
@@ -256,6 +277,20 @@ impl World {
         self.ranks[at].bookings.push((booking, pending));
     }
 
+    /// What a rank holds is kept, as bytes, and brought back after it was forgotten, bookings and all.
+    fn reincarnate(&mut self, at: usize) {
+        let rank = &mut self.ranks[at];
+        let image = self.state.image(rank.id).unwrap();
+        assert_eq!(image.names(), rank.names.len());
+        let mut bytes = Vec::new();
+        image.encode(&mut bytes);
+        self.state.restart_target(rank.id);
+        rank.bookings.clear();
+        assert_eq!(self.state.cached_blocks(rank.id), 0);
+        assert!(self.state.restore(rank.id, &Image::decode(&bytes).unwrap(), Millis(0)));
+        assert_eq!(self.state.image(rank.id).unwrap().names(), rank.names.len());
+    }
+
     fn step(&mut self) {
         let at = self.random.usize(0..self.ranks.len());
         match self.random.u8(0..100) {
@@ -264,7 +299,7 @@ impl World {
                 let mut events = Vec::new();
                 for _ in 0..count {
                     let event = if self.random.bool() { self.store(at) } else { self.remove(at) };
-                    events.push(event);
+                    events.extend(self.in_parts(event));
                 }
                 self.state.apply_batch(self.ranks[at].id, &events, Millis(0));
             }
@@ -297,6 +332,7 @@ impl World {
                 self.state.remove_target(rank.id);
             }
             96 if self.ranks.len() < 50 => self.add_rank(),
+            97 => self.reincarnate(at),
             _ => {}
         }
     }
@@ -319,6 +355,7 @@ impl World {
             assert_eq!(snapshot.rows()[row].overlap, rank.overlap(&path));
             self.queries += 1;
         }
+        assert!(self.state.inner.read().index.bytes_are_right());
     }
 
     /// Everything goes, and nothing is left of it.

@@ -1,0 +1,63 @@
+use super::*;
+use crate::hash::{BlockHash, Namespace};
+
+const KIND: Kind = (Tier::Device, CacheGroup(0));
+
+fn stored(parent: Parent, engines: std::ops::Range<u64>) -> CacheEvent {
+    let blocks = engines.map(|n| StoredBlock { engine: EngineHash(n), content: BlockHash(n) }).collect();
+    CacheEvent::Stored { parent, blocks, block_size: BlockSize(16), tier: KIND.0, group: KIND.1 }
+}
+
+fn removed(engines: std::ops::Range<u64>) -> CacheEvent {
+    CacheEvent::Removed { blocks: engines.map(EngineHash).collect(), tier: KIND.0, group: KIND.1 }
+}
+
+/// Engine hashes of a step; none: it clears.
+fn engines(step: &Step<'_>) -> Vec<u64> {
+    let Step::Apply(pieces) = step else { return Vec::new() };
+    let of = |piece: &Piece<'_>| match piece {
+        Piece::Stored { blocks, .. } => blocks.iter().map(|block| block.engine.0).collect::<Vec<_>>(),
+        Piece::Removed { blocks, .. } => blocks.iter().map(|block| block.0).collect(),
+    };
+    pieces.iter().flat_map(of).collect()
+}
+
+#[test]
+fn every_block_comes_once_and_in_order() {
+    let root = Parent::Root(Namespace(1));
+    let events = [
+        stored(root, 0..500),
+        removed(500..1000),
+        removed(1000..1002),
+        stored(root, 1002..1002),
+        stored(root, 1002..1003),
+    ];
+    let steps: Vec<_> = Steps::new(&events).collect();
+    assert!(steps.iter().flat_map(engines).eq(0..1003));
+    assert!(steps.iter().all(|step| engines(step).len() <= BLOCKS_AT_ONCE));
+    let Step::Apply(second) = &steps[1] else { panic!("a clear") };
+    let Piece::Stored { parent, .. } = second[0] else { panic!("a removal") };
+    assert_eq!(parent, Parent::Block(EngineHash(BLOCKS_AT_ONCE as u64 - 1)));
+}
+
+#[test]
+fn a_clear_is_a_step_of_its_own() {
+    let events =
+        [CacheEvent::Cleared, removed(1..3), CacheEvent::Cleared, CacheEvent::Cleared, removed(3..4)];
+    let steps: Vec<_> = Steps::new(&events).map(|step| engines(&step)).collect();
+    assert_eq!(steps, [vec![], vec![1, 2], vec![], vec![], vec![3]]);
+}
+
+#[test]
+fn what_continues_is_known() {
+    let root = Parent::Root(Namespace(1));
+    let [first, next, other] = [
+        stored(root, 0..2),
+        stored(Parent::Block(EngineHash(1)), 2..3),
+        stored(Parent::Block(EngineHash(0)), 2..3),
+    ];
+    let events = [first, next, other];
+    let Some(Step::Apply(pieces)) = Steps::new(&events).next() else { panic!("no step") };
+    assert!(pieces[0].is_continued_by(&pieces[1]));
+    assert!(!pieces[0].is_continued_by(&pieces[2]) && !pieces[1].is_continued_by(&pieces[0]));
+}
