@@ -1,7 +1,7 @@
 //! rankwise: an edge proxy for LLM inference that routes each request to a dp rank with a WebAssembly policy.
 //!
 //! This crate is the binary and its composition root. A request goes `listen` -> `request` -> `upstream`; beside it
-//! `discovery` says which workers there are and whether they may be picked, `feeds` keep what is known of their caches,
+//! `discovery` says which workers there are, `health` which of their ranks may be picked, as `proving` finds out, `feeds` keep what is known of their caches,
 //! `decisions` keeps what was decided and why, and `admin` and `status` let people in. What decides lives in the crates
 //! below: core, prompt, engines, policy-host.
 
@@ -18,12 +18,14 @@ pub mod demo;
 pub mod discovery;
 pub mod error;
 pub mod feeds;
+pub mod health;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
 pub mod policies;
 pub mod pool;
 pub mod prompts;
+pub mod proving;
 pub mod replay;
 pub mod request;
 pub mod run;

@@ -1,5 +1,7 @@
 //! A pool: the workers that serve the same models, what is known of them, and the policy that chooses among them.
 
+mod health;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -124,7 +124,7 @@ fn supervise(config: &Config, pools: &Pools) -> anyhow::Result<Arc<[Roster]>> {
     for (pool, config) in pools.iter().zip(&config.pools) {
         let roster = Roster::new(Arc::clone(pool), supervisors.clone());
         for worker in &config.workers {
-            roster.add(worker.clone())?;
+            roster.begin_with(worker.clone())?;
         }
         rosters.push(roster);
     }

@@ -2,6 +2,7 @@
 
 mod body;
 mod fetch;
+mod line;
 mod pool;
 
 pub use body::UpstreamBody;

@@ -11,10 +11,11 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::feeds::ColdRank;
+use crate::health::RankHealth;
 use crate::metrics::TargetMetrics;
 
 /// One worker as the request path needs it. Replaced as a whole when the worker is discovered anew.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     /// Its number.
     pub id: WorkerId,
@@ -45,10 +46,14 @@ pub struct Worker {
 }
 
 /// One rank of a worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rank {
     /// Its target.
     pub target: Arc<Target>,
+    /// Whether it may be picked.
+    pub health: Arc<RankHealth>,
+    /// Whether it tells KV events.
+    pub has_events: bool,
     /// What is written so that it serves; where it cannot be named, what is written for its worker.
     pub pin: Pin,
     /// Its counters.
@@ -88,8 +93,8 @@ impl Worker {
         (self.connections.fetch_add(1, Relaxed) < max).then_some(open)
     }
 
-    /// A request could not connect: have the supervisor look.
-    pub fn connect_failed(&self) {
+    /// Something went wrong there: have the supervisor look.
+    pub fn look_after(&self) {
         self.alarm.notify_one();
     }
 }

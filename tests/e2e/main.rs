@@ -15,6 +15,7 @@ mod faults;
 mod feeds;
 mod generic;
 mod harness;
+mod health;
 mod kv;
 mod outcomes;
 mod pins;

@@ -1,14 +1,14 @@
 //! What is known of a pool and its ranks.
 
-use rankwise_core::target::Target;
 use rankwise_policy_host::Activation;
 use serde_json::{Value, json};
 
 use super::Admin;
 use crate::clock;
+use crate::health::Failure;
 use crate::metrics::serving_name;
 use crate::pool::Pool;
-use crate::workers::Worker;
+use crate::workers::{Rank, Worker};
 
 pub(super) fn list(admin: &Admin) -> Value {
     json!({ "pools": admin.pools.iter().map(|pool| one(pool)).collect::<Vec<_>>() })
@@ -68,15 +68,15 @@ pub(super) fn ranks(pool: &Pool) -> Value {
     let workers = pool.workers.current();
     let ranks: Vec<_> = workers
         .iter()
-        .flat_map(|worker| {
-            worker.ranks.iter().map(|rank| self::rank(pool, worker, &rank.target)).collect::<Vec<_>>()
-        })
+        .flat_map(|worker| worker.ranks.iter().map(|rank| self::rank(pool, worker, rank)).collect::<Vec<_>>())
         .collect();
     json!({ "ranks": ranks })
 }
 
-fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
+fn rank(pool: &Pool, worker: &Worker, rank: &Rank) -> Value {
     let now = clock::now();
+    let target = &rank.target;
+    let health = rank.health.report();
     // Before the index, so that the blocks are never older than the number.
     let next_sequence = target.feed.next_sequence();
     let load = pool.state.load(target.id).unwrap_or_default();
@@ -90,6 +90,13 @@ fn rank(pool: &Pool, worker: &Worker, target: &Target) -> Value {
         "availability": target.health.availability().name(),
         "condition": target.condition().0,
         "weight_permille": target.health.weight_permille(),
+        "health": {
+            "out": health.out.map(Failure::name),
+            "error": health.error,
+            "proof": health.proof.map(|proof| json!({
+                "pin": proof.pin, "events": proof.events, "cached_tokens": proof.cached_tokens,
+            })),
+        },
         "block_size": target.spec.block_size.0,
         "capacity_blocks": target.spec.capacity_blocks,
         "index": {

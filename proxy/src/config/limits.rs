@@ -34,6 +34,8 @@ pub struct Limits {
     pub wait: WaitLimits,
     /// Connections to workers.
     pub upstream: UpstreamLimits,
+    /// When a rank is taken out, and how it comes back.
+    pub health: HealthLimits,
     /// What is remembered of the engines' KV caches.
     pub index: IndexLimits,
     /// The engines' KV events.
@@ -189,6 +191,42 @@ impl Default for UpstreamLimits {
             load_interval: Duration::from_secs(1),
             workers_max: size(1024),
             ranks_per_worker_max: count(256),
+        }
+    }
+}
+
+/// When a rank is taken out, and how it comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthLimits {
+    /// Whether a rank has to serve a request of one token, of the proxy's own, before it is picked for the first time and after
+    /// a failure: pinned to it, on a prompt of random token ids of one KV block. Otherwise its worker's health check decides.
+    pub prove_ranks: bool,
+    /// Time such a request may take.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub proof_timeout: Duration,
+    /// The first failure of a request takes its rank out until it has proven itself. For so long after that, failures are taken
+    /// for the requests' own, unless there are too many.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub window: Duration,
+    /// Failures within that time that are too many, if they are half of the rank's answers.
+    pub failures_min: NonZeroU32,
+    /// Time over which a rank that joins or comes back comes to its full share of the load.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub slow_start: Duration,
+}
+
+impl Default for HealthLimits {
+    fn default() -> Self {
+        Self {
+            prove_ranks: true,
+            proof_timeout: Duration::from_secs(10),
+            window: Duration::from_secs(10),
+            failures_min: count(5),
+            slow_start: Duration::from_secs(10),
         }
     }
 }

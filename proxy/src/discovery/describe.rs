@@ -34,6 +34,16 @@ pub struct Description {
     pub findings: Vec<Blindness>,
 }
 
+impl Description {
+    /// Whether all that its targets are made of is the same.
+    pub(super) fn is_same_worker(&self, other: &Self) -> bool {
+        self.engine == other.engine
+            && self.ranks == other.ranks
+            && self.pinning == other.pinning
+            && self.block_size == other.block_size
+    }
+}
+
 /// Why a worker cannot be described.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -20,6 +20,7 @@ use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
 use crate::feeds::{self, ColdRank, EventFeed, EventSource, NAMESPACE_MODEL};
+use crate::health::{HealthSettings, RankHealth};
 use crate::pool::Pool;
 use crate::workers::{Rank, Worker};
 
@@ -63,6 +64,7 @@ impl Registration {
         description: Description,
         alarm: Arc<Notify>,
         events: &config::EventLimits,
+        health: &HealthSettings,
     ) -> Self {
         let stop = CancellationToken::new();
         let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
@@ -83,11 +85,9 @@ impl Registration {
                 capacity_blocks: rank.capacity_blocks,
                 pinnable: pin.is_some(),
             });
-            target.health.set_weight_permille(config.weight_permille.get());
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
-            if pin.is_none() {
-                target.health.set_condition(Condition::NOT_PINNABLE);
-            }
+            let mut condition = if pin.is_none() { Condition::NOT_PINNABLE } else { Condition::default() };
+            let mut has_events = false;
             let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
             let cold = heals.then(|| Arc::new(ColdRank::new()));
             if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
@@ -109,16 +109,20 @@ impl Registration {
                     reported: FeedCounters::default(),
                     cold: cold.clone(),
                     copies_counted: true,
+                    alarm: Arc::clone(&alarm),
                 };
+                has_events = true;
                 feeds.spawn(feeds::run(feed, stop.clone()));
             } else {
                 // Nothing tells what it holds, so that is learned from what it is sent.
                 pool.state.learn_from_bookings(target.id);
-                target.health.set_condition(target.health.condition().and(Condition::APPROXIMATE));
+                condition = condition.and(Condition::APPROXIMATE);
                 target.feed.set_trusted(true);
             }
             let pin = pin.unwrap_or_else(|| description.pinning.left_open());
-            ranks.push(Rank { target, pin: pin.into(), metrics, cold });
+            let weight = config.weight_permille.get();
+            let health = RankHealth::new(Arc::clone(&target), weight, condition, health, clock::now());
+            ranks.push(Rank { target, health: Arc::new(health), has_events, pin: pin.into(), metrics, cold });
         }
         let worker = Arc::new(Worker {
             id,
@@ -139,12 +143,10 @@ impl Registration {
         Self { worker, description, feeds, stop, _groups: groups }
     }
 
-    /// Says whether its ranks may be picked.
-    pub(super) fn set_availability(&self, pool: &Pool, availability: Availability) {
+    /// Says how it stands with it. `slowly`: its ranks come to their share over time.
+    pub(super) fn set_availability(&self, pool: &Pool, availability: Availability, slowly: bool) {
         for rank in &self.worker.ranks {
-            if rank.target.health.availability() != Availability::Draining {
-                rank.target.health.set_availability(availability);
-            }
+            rank.health.worker_is(availability, slowly, clock::now());
         }
         // Somebody may be waiting for a rank to come back.
         pool.load_changed();
@@ -155,6 +157,20 @@ impl Registration {
         for rank in &self.worker.ranks {
             pool.state.restart_target(rank.target.id);
             rank.target.engine.forget();
+            rank.health.restarted(clock::now());
+        }
+    }
+
+    /// Takes the models that it serves now: adapters are loaded and unloaded while it runs.
+    pub(super) fn take_models(&self, pool: &Pool, description: &Description) {
+        let known = pool.workers.current().get(self.worker.id).cloned();
+        let is_news = |known: &Arc<Worker>| {
+            (&known.models, &known.adapters) != (&description.models, &description.adapters)
+        };
+        if let Some(known) = known.filter(is_news) {
+            tracing::info!(pool = pool.name, worker = known.name(), models = ?description.models, "models changed");
+            let (models, adapters) = (description.models.clone(), description.adapters.clone());
+            pool.workers.put(Arc::new(Worker { models, adapters, ..Worker::clone(&known) }));
         }
     }
 
@@ -171,7 +187,7 @@ impl Registration {
     /// Lets requests in flight end; new ones go elsewhere.
     pub(super) async fn drain(&self, pool: &Pool, within: Duration) {
         for rank in &self.worker.ranks {
-            rank.target.health.set_availability(Availability::Draining);
+            rank.health.worker_is(Availability::Draining, false, clock::now());
         }
         let busy = || self.worker.connections.load(Relaxed) > 0 && self.is_booked(pool);
         let ended = async {

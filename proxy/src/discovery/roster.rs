@@ -53,11 +53,23 @@ impl Roster {
         &self.pool
     }
 
-    /// Begins to supervise a worker.
+    /// Begins to supervise a worker of the first ones.
+    ///
+    /// # Errors
+    /// When its name is taken or there are too many.
+    pub fn begin_with(&self, worker: config::Worker) -> Result<(), RosterError> {
+        self.supervise(worker, false)
+    }
+
+    /// Begins to supervise a worker that joins others, and comes to its share of the load slowly.
     ///
     /// # Errors
     /// When its name is taken or there are too many.
     pub fn add(&self, worker: config::Worker) -> Result<(), RosterError> {
+        self.supervise(worker, true)
+    }
+
+    fn supervise(&self, worker: config::Worker, joins: bool) -> Result<(), RosterError> {
         let mut workers = self.workers.lock();
         let name = worker.name.to_string();
         if workers.contains_key(&name) {
@@ -67,7 +79,7 @@ impl Roster {
         if workers.len() >= workers_max {
             return Err(RosterError::Full(workers_max));
         }
-        let supervision = self.supervisors.of(&self.pool, worker.clone());
+        let supervision = self.supervisors.of(&self.pool, worker.clone(), joins);
         let status = Arc::clone(&supervision.status);
         let stop = CancellationToken::new();
         let mut tasks = self.tasks.lock();

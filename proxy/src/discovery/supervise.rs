@@ -15,7 +15,9 @@ use super::status::WorkerStatus;
 use super::tokenizer;
 use crate::clock;
 use crate::config;
+use crate::health::HealthSettings;
 use crate::pool::Pool;
+use crate::proving::Attendant;
 use crate::upstream::{FetchError, Origin};
 
 /// What a supervisor works with.
@@ -31,6 +33,10 @@ pub(super) struct Supervision {
     pub(super) health_interval: Duration,
     /// Between two reports of load.
     pub(super) load_interval: Duration,
+    /// When its ranks are taken out, and how they come back.
+    pub(super) health: HealthSettings,
+    /// Whether it joins workers that serve already.
+    pub(super) joins: bool,
     /// Time that requests in flight have to end when the worker is taken out.
     pub(super) drain_timeout: Duration,
     /// Bounds of event feeds.
@@ -40,9 +46,6 @@ pub(super) struct Supervision {
     /// What the admin API shows.
     pub(super) status: Arc<WorkerStatus>,
 }
-
-/// Checks in a row that may fail before a worker that still takes connections counts as gone.
-const FAILURES_MAX: u32 = 3;
 
 /// Between two attempts at a worker that does not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -55,7 +58,15 @@ enum Lost {
     Refused,
     /// It does not answer, or says that it cannot.
     Silent,
+    /// It is another one now.
+    Changed,
 }
+
+/// Between two looks at what a worker is, at the least.
+const DESCRIBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A worker may be seen between two states: what it is counts once it says so twice.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
 
 impl Supervision {
     /// Supervises until stopped, and takes the worker out then.
@@ -78,20 +89,35 @@ impl Supervision {
             headers: self.config.headers.iter().cloned().collect(),
         };
         let alarm = Arc::new(Notify::new());
+        let mut slowly = self.joins;
         loop {
             let description = self.describe(&origin).await;
             self.register(id, description, &alarm, registration).await;
             let Some(present) = registration.as_ref() else { continue };
             tokenizer::choose(&self.pool, &present.description, &origin, self.probe).await;
-            present.set_availability(&self.pool, Availability::Ready);
+            let attendant = Attendant {
+                pool: &self.pool,
+                worker: &present.worker,
+                origin: &origin,
+                settings: self.health,
+            };
+            // As long as it does not serve, nobody but its own ranks is kept waiting.
+            attendant.prove_all().await;
+            present.set_availability(&self.pool, Availability::Ready, slowly);
             self.status.set("ready", None);
-            let (how, error) = self.watch(present, &origin, &alarm).await;
-            present.set_availability(&self.pool, Availability::Unhealthy);
+            let (how, error) = tokio::select! {
+                lost = self.watch(present, &origin, &alarm) => lost,
+                () = attendant.attend() => continue,
+            };
+            slowly = true;
+            present.set_availability(&self.pool, Availability::Unhealthy, slowly);
             tracing::warn!(pool = self.pool.name, worker = %self.config.name, ?how, error, "worker lost");
             self.status.set("unhealthy", Some(error));
             if how == Lost::Refused {
                 // Not when it is back: by then the feeds may have replayed what the new process has stored.
                 present.restarted(&self.pool);
+                // Ranks that step with its own, on other workers, may wait for it in vain.
+                self.pool.doubt_others(&present.worker);
             }
         }
     }
@@ -101,10 +127,9 @@ impl Supervision {
         let mut pause = RETRY_PAUSE;
         let mut said = String::new();
         loop {
-            match describe(&self.config, origin, self.probe).await {
+            match self.describe_once(origin).await {
                 Ok(description) => return description,
                 Err(error) => {
-                    let error = error.to_string();
                     // Once for each reason, not for each attempt.
                     if error != said {
                         tracing::warn!(pool = self.pool.name, worker = %self.config.name, error, "no answer yet");
@@ -116,6 +141,15 @@ impl Supervision {
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
         }
+    }
+
+    /// What it is, if it says that it serves.
+    async fn describe_once(&self, origin: &Origin) -> Result<Description, String> {
+        let described = describe(&self.config, origin, self.probe).await;
+        let description = described.map_err(|error| error.to_string())?;
+        let checked = self.check(origin, description.engine.health_path()).await;
+        checked.map_err(|(_, error)| error)?;
+        Ok(description)
     }
 
     async fn register(
@@ -153,42 +187,58 @@ impl Supervision {
             description,
             alarm,
             &self.events,
+            &self.health,
         ));
     }
 
     /// Watches a worker until it is lost.
     async fn watch(&self, present: &Registration, origin: &Origin, alarm: &Notify) -> (Lost, String) {
-        let mut failures = 0;
         let mut next_health = Instant::now() + self.health_interval;
         let mut next_load = Instant::now();
+        let mut described = Instant::now();
         let engine = present.description.engine;
         loop {
-            let checked = tokio::select! {
-                () = sleep_until(next_health) => {
-                    next_health = Instant::now() + self.health_interval;
-                    self.check(origin, engine.health_path()).await
-                }
-                // A request could not connect: see at once whether that is so for everybody.
-                () = alarm.notified() => self.check(origin, engine.health_path()).await,
-                () = sleep_until(next_load) => {
-                    next_load = Instant::now() + self.load_interval;
-                    match engine.load_path() {
-                        Some(path) => self.load(origin, path, present).await,
-                        None => Ok(()),
-                    }
-                }
+            let is_look = tokio::select! {
+                () = sleep_until(next_health) => true,
+                // A request failed, or events stopped: see at once whether that is so for everybody.
+                () = alarm.notified() => true,
+                () = sleep_until(next_load) => false,
             };
-            match checked {
-                Ok(()) => failures = 0,
+            if !is_look {
+                next_load = Instant::now() + self.load_interval;
+                match engine.load_path() {
+                    // What is wrong beside the figures is for the next look to find.
+                    Some(path) if self.load(origin, path, present).await.is_err() => alarm.notify_one(),
+                    _ => {}
+                }
+                continue;
+            }
+            next_health = Instant::now() + self.health_interval;
+            match self.check(origin, engine.health_path()).await {
+                Ok(()) => {}
                 Err((true, error)) => return (Lost::Refused, error),
-                Err((false, error)) => {
-                    failures += 1;
-                    if failures >= FAILURES_MAX {
-                        return (Lost::Silent, error);
-                    }
+                Err((false, error)) => return (Lost::Silent, error),
+            }
+            if described.elapsed() >= DESCRIBE_PAUSE {
+                described = Instant::now();
+                if let Some(change) = self.changed(present, origin).await {
+                    return (Lost::Changed, change);
                 }
             }
         }
+    }
+
+    /// Whether it is another worker by now, by what it says twice. Models that come and go are taken note of.
+    async fn changed(&self, present: &Registration, origin: &Origin) -> Option<String> {
+        let first = describe(&self.config, origin, self.probe).await.ok()?;
+        if first.is_same_worker(&present.description) {
+            present.take_models(&self.pool, &first);
+            return None;
+        }
+        sleep(SECOND_LOOK).await;
+        let second = describe(&self.config, origin, self.probe).await.ok()?;
+        let ranks = (present.description.ranks.len(), second.ranks.len());
+        (second == first).then(|| format!("it is another worker now: {} dp ranks were {}", ranks.1, ranks.0))
     }
 
     async fn check(&self, origin: &Origin, path: &str) -> Result<(), (bool, String)> {
@@ -199,15 +249,12 @@ impl Supervision {
         }
     }
 
-    async fn load(&self, origin: &Origin, path: &str, present: &Registration) -> Result<(), (bool, String)> {
-        match origin.get(path, self.probe.bytes_max, self.probe.timeout).await {
-            Ok(answer) if answer.status.is_success() => {
-                present.take_load(&answer.body, clock::now());
-                Ok(())
-            }
-            // A figure that is missing shows by its age.
-            Ok(_) => Ok(()),
-            Err(error) => Err((error.is_refused(), format!("{path}: {error}"))),
+    async fn load(&self, origin: &Origin, path: &str, present: &Registration) -> Result<(), FetchError> {
+        let answer = origin.get(path, self.probe.bytes_max, self.probe.timeout).await?;
+        // A figure that is missing shows by its age.
+        if answer.status.is_success() {
+            present.take_load(&answer.body, clock::now());
         }
+        Ok(())
     }
 }

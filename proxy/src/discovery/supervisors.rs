@@ -7,13 +7,15 @@ use super::describe::ProbeLimits;
 use super::register::Numbers;
 use super::status::WorkerStatus;
 use super::supervise::Supervision;
-use crate::config::{EventLimits, Limits, UpstreamLimits, Worker};
+use crate::config::{EventLimits, HealthLimits, Limits, UpstreamLimits, Worker};
+use crate::health::HealthSettings;
 use crate::pool::Pool;
 
 /// What all supervisors of a process have in common. Clones share their numbers.
 #[derive(Clone)]
 pub struct Supervisors {
     upstream: UpstreamLimits,
+    health: HealthSettings,
     events: EventLimits,
     drain_timeout: Duration,
     numbers: Arc<Numbers>,
@@ -24,6 +26,7 @@ impl Supervisors {
     pub fn new(limits: &Limits, drain_timeout: Duration) -> Self {
         Self {
             upstream: limits.upstream.clone(),
+            health: settings(&limits.health),
             events: limits.events.clone(),
             drain_timeout,
             numbers: Arc::default(),
@@ -35,8 +38,8 @@ impl Supervisors {
         self.upstream.workers_max.get()
     }
 
-    /// A supervisor for a worker.
-    pub(super) fn of(&self, pool: &Arc<Pool>, config: Worker) -> Supervision {
+    /// A supervisor for a worker. `joins`: others serve already.
+    pub(super) fn of(&self, pool: &Arc<Pool>, config: Worker, joins: bool) -> Supervision {
         Supervision {
             pool: Arc::clone(pool),
             config,
@@ -46,10 +49,22 @@ impl Supervisors {
             },
             health_interval: self.upstream.probe_interval,
             load_interval: self.upstream.load_interval,
+            health: self.health,
+            joins,
             events: self.events.clone(),
             drain_timeout: self.drain_timeout,
             numbers: Arc::clone(&self.numbers),
             status: Arc::new(WorkerStatus::default()),
         }
+    }
+}
+
+fn settings(limits: &HealthLimits) -> HealthSettings {
+    HealthSettings {
+        prove_ranks: limits.prove_ranks,
+        proof_timeout: limits.proof_timeout,
+        window: limits.window,
+        failures_min: limits.failures_min.get(),
+        slow_start: limits.slow_start,
     }
 }

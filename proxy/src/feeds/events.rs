@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use rankwise_core::event::CacheEvent;
 use rankwise_core::target::Target;
 use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
@@ -54,6 +55,8 @@ pub struct EventFeed {
     pub cold: Option<Arc<ColdRank>>,
     /// Whether blocks that are stored again are being counted as copies.
     pub copies_counted: bool,
+    /// Wakes the worker's supervisor: a publisher that goes away may be the first sign of a restart.
+    pub alarm: Arc<Notify>,
 }
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,6 +89,7 @@ impl EventFeed {
                     tracing::warn!(place = self.place, %error, "events disconnected");
                     let mut actions = Vec::new();
                     self.feed.disconnected(clock::now());
+                    self.alarm.notify_one();
                     self.act(&mut actions, &mut Replays::default());
                 }
                 Err(error) => tracing::debug!(place = self.place, %error, "events not connected"),

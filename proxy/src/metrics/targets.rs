@@ -4,12 +4,15 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::builder::{Builder, ENGINE_BUCKETS, TARGET};
 use super::outcome::{Attempt, Outcome};
+use crate::health::Failure;
 
 /// The families.
 #[derive(Clone, Debug)]
 pub(super) struct TargetFamilies {
     requests: IntCounterVec,
     attempts: IntCounterVec,
+    taken_out: IntCounterVec,
+    proofs: IntCounterVec,
     time_to_first_token: HistogramVec,
     inter_token: HistogramVec,
     cold_reports: IntCounterVec,
@@ -26,6 +29,9 @@ pub(super) struct TargetFamilies {
 pub struct TargetMetrics {
     outcomes: [IntCounter; Outcome::ALL.len()],
     attempts: [IntCounter; Attempt::ALL.len()],
+    taken_out: [IntCounter; Failure::ALL.len()],
+    /// What came of the proxy's own requests.
+    pub proofs: ProofMetrics,
     /// To the first token of an answer.
     pub time_to_first_token: Histogram,
     /// Between two chunks of a streamed answer.
@@ -56,7 +62,26 @@ impl TargetMetrics {
     pub fn attempt(&self, result: Attempt) {
         self.attempts[result as usize].inc();
     }
+
+    /// Counts that it was taken out for this.
+    pub fn taken_out(&self, why: Failure) {
+        self.taken_out[why as usize].inc();
+    }
 }
+
+/// Requests of the proxy's own that a rank has to serve to be admitted.
+#[derive(Clone, Debug)]
+pub struct ProofMetrics {
+    /// Served.
+    pub good: IntCounter,
+    /// Not served.
+    pub failed: IntCounter,
+    /// Served by another rank.
+    pub disobeyed: IntCounter,
+}
+
+/// Labels of [`ProofMetrics`].
+const PROOFS: [&str; 3] = ["good", "failed", "disobeyed"];
 
 impl TargetFamilies {
     pub(super) fn new(new: &Builder) -> Result<Self, prometheus::Error> {
@@ -69,6 +94,16 @@ impl TargetFamilies {
             attempts: new.counters(
                 "rankwise_upstream_attempts_total",
                 "Attempts to send a request to a target, by what came of them.",
+                &["pool", "worker", "dp_rank", "result"],
+            )?,
+            taken_out: new.counters(
+                "rankwise_ranks_taken_out_total",
+                "Times that a rank was taken out, by what had gone wrong.",
+                &["pool", "worker", "dp_rank", "reason"],
+            )?,
+            proofs: new.counters(
+                "rankwise_rank_proofs_total",
+                "Requests of one token that a rank had to serve to be admitted, by what came of them.",
                 &["pool", "worker", "dp_rank", "result"],
             )?,
             time_to_first_token: new.histograms(
@@ -120,7 +155,12 @@ impl TargetFamilies {
     /// The handles of one target.
     pub(super) fn target(&self, pool: &str, worker: &str, rank: &str) -> TargetMetrics {
         let labels = [pool, worker, rank];
+        let proofs = |result| self.proofs.with_label_values(&[pool, worker, rank, result]);
+        let [good, failed, disobeyed] = PROOFS.map(proofs);
         TargetMetrics {
+            taken_out: Failure::ALL
+                .map(|why| self.taken_out.with_label_values(&[pool, worker, rank, why.name()])),
+            proofs: ProofMetrics { good, failed, disobeyed },
             outcomes: Outcome::ALL
                 .map(|outcome| self.requests.with_label_values(&[pool, worker, rank, outcome.name()])),
             attempts: Attempt::ALL
@@ -146,6 +186,12 @@ impl TargetFamilies {
         }
         for result in Attempt::ALL {
             let _ = self.attempts.remove_label_values(&[pool, worker, rank, result.name()]);
+        }
+        for why in Failure::ALL {
+            let _ = self.taken_out.remove_label_values(&[pool, worker, rank, why.name()]);
+        }
+        for result in PROOFS {
+            let _ = self.proofs.remove_label_values(&[pool, worker, rank, result]);
         }
         for family in [&self.time_to_first_token, &self.inter_token] {
             let _ = family.remove_label_values(&labels);

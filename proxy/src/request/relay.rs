@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use rankwise_engines::reply::{FinishReason, ReplySummary};
 use tokio::time::Sleep;
 
 use super::scan::Scanner;
 use super::story::Story;
 use crate::error::{ProxyError, Shape, Stage};
+use crate::health::Failure;
 use crate::metrics::Outcome;
 use crate::upstream::Checkout;
 
@@ -76,6 +78,13 @@ impl Relay {
         let reply = self.scanner.finish();
         let outcome =
             if outcome == Outcome::Ok && reply.error.is_some() { Outcome::EngineError } else { outcome };
+        if outcome != Outcome::Cancelled && self.story.is_success() {
+            match failure_in(&reply) {
+                Some(failure) => self.story.rank_failed(failure),
+                None if outcome == Outcome::Ok => self.story.rank_answered(),
+                None => {}
+            }
+        }
         self.story.finish(outcome, reply.usage);
     }
 
@@ -92,6 +101,8 @@ impl Relay {
         let (stream, done) = (self.scanner.is_stream(), self.scanner.is_done());
         if !done {
             self.story.failed_at(stage);
+            let silent = stage == Stage::UpstreamTimeout;
+            self.story.rank_failed(if silent { Failure::Silent } else { Failure::Broken });
         }
         // An engine that said [DONE] and then broke off has answered.
         self.end(if done { Outcome::Ok } else { Outcome::Broken });
@@ -103,6 +114,15 @@ impl Relay {
             (false, false) => Some(Err(BrokenOff)),
         }
     }
+}
+
+/// What an answer that said 200 says of its rank. An error that is the client's own, by its code, says nothing.
+fn failure_in(reply: &ReplySummary) -> Option<Failure> {
+    let error =
+        reply.error.as_ref().is_some_and(|error| !error.code.is_some_and(|code| (400..500).contains(&code)));
+    // Nobody asked for it to be given up: vLLM says so when one of the worker's ranks has died.
+    let gave_up = matches!(reply.finish_reason, Some(FinishReason::Abort | FinishReason::Error));
+    (error || gave_up).then_some(Failure::ErrorInAnswer)
 }
 
 impl Body for Relay {

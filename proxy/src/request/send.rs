@@ -11,6 +11,7 @@ use super::story::Story;
 use super::{Accepted, Answer, Proxy, outgoing};
 use crate::clock;
 use crate::error::{ProxyError, Stage};
+use crate::health::Failure;
 use crate::metrics::Attempt;
 use crate::pool::Pool;
 use crate::upstream::SendError;
@@ -45,6 +46,9 @@ impl Proxy {
             let sent = self.upstream.send(&worker, outgoing, pool.limits.upstream()).await;
             let is_declined = |status| attempt < retries && pool.limits.is_retried(status);
             story.attempted(result_of(&sent, is_declined));
+            if let Some(failure) = failure_of(&sent) {
+                story.rank_failed(failure);
+            }
             match sent {
                 Ok(answer) if is_declined(answer.0.status()) => {
                     let status = answer.0.status().as_u16();
@@ -62,7 +66,7 @@ impl Proxy {
                         return Err(send_error(&error));
                     }
                     if matches!(error, SendError::Connect(_)) {
-                        worker.connect_failed();
+                        worker.look_after();
                         // One address serves all of them: trying each would use up the retries.
                         failed.extend(worker.ranks.iter().map(|rank| rank.target.id));
                     }
@@ -96,6 +100,18 @@ fn result_of(sent: &Result<Answer, SendError>, is_declined: impl Fn(StatusCode) 
         Err(SendError::Unsent) => Attempt::Unsent,
         Err(SendError::Broken(_)) => Attempt::Broken,
         Err(SendError::TimedOut(_)) => Attempt::TimedOut,
+    }
+}
+
+/// What it says of the rank. A connection that is refused says it of its worker.
+fn failure_of(sent: &Result<Answer, SendError>) -> Option<Failure> {
+    match sent {
+        Ok((response, _)) => {
+            matches!(response.status().as_u16(), 500 | 502 | 503 | 504).then_some(Failure::ServerError)
+        }
+        Err(SendError::Broken(_)) => Some(Failure::Broken),
+        Err(SendError::TimedOut(_)) => Some(Failure::Silent),
+        Err(SendError::Connect(_) | SendError::Full(_) | SendError::Unsent) => None,
     }
 }
 

@@ -14,6 +14,7 @@ use super::place::{Expected, Placed};
 use crate::clock;
 use crate::decisions::Truth;
 use crate::error::{ProxyError, Stage};
+use crate::health::Failure;
 use crate::metrics::{Attempt, Outcome};
 use crate::pool::Pool;
 
@@ -119,6 +120,25 @@ impl Story {
     /// An engine answers, with this status.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.record.status = Some(status);
+    }
+
+    /// The rank that has it failed it.
+    pub(super) fn rank_failed(&self, failure: Failure) {
+        if let (Some(pool), Some(placed)) = (&self.pool, &self.placed) {
+            placed.failed(pool, failure);
+        }
+    }
+
+    /// The rank that had it answered it to the end.
+    pub(super) fn rank_answered(&self) {
+        if let Some(rank) = self.placed.as_ref().and_then(Placed::only_rank) {
+            rank.health.answered(clock::now());
+        }
+    }
+
+    /// Whether the answer's status is no error.
+    pub(super) fn is_success(&self) -> bool {
+        self.record.status.is_some_and(|status| status.is_success())
     }
 
     /// It failed at this stage; the end is still to be told.

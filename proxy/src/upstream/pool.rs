@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::UpstreamBody;
+use super::line::{Line, LineEnd};
 use crate::workers::Worker;
 
 /// How long a worker may take.
@@ -63,8 +64,13 @@ impl SendError {
     }
 }
 
-struct Idle {
+struct Connection {
     sender: SendRequest<UpstreamBody>,
+    line: Line,
+}
+
+struct Idle {
+    connection: Connection,
     since: Instant,
 }
 
@@ -77,7 +83,7 @@ pub struct UpstreamPool {
 
 /// A connection in use: goes back to the pool when its answer has been read to the end, is closed otherwise.
 pub struct Checkout {
-    sender: SendRequest<UpstreamBody>,
+    connection: Connection,
     worker: WorkerId,
     pool: Rc<UpstreamPool>,
 }
@@ -98,35 +104,36 @@ impl UpstreamPool {
         mut request: Request<UpstreamBody>,
         limits: SendLimits,
     ) -> Result<(Response<Incoming>, Checkout), SendError> {
-        // An idle connection may have been closed under us. What it hands back unwritten goes on the next one, and
-        // at last on a fresh one, whose failure is the worker's.
-        while let Some(mut sender) = self.take_idle(worker.id) {
-            if sender.ready().await.is_err() {
+        // An idle connection may have been closed under us: nothing is written to one of which that can be seen. What
+        // one hands back unwritten goes on the next one, and at last on a fresh one, whose failure is the worker's.
+        while let Some(mut connection) = self.take_idle(worker.id) {
+            if connection.sender.ready().await.is_err() || !connection.line.is_quiet() {
                 continue;
             }
-            match exchange(&mut sender, request, limits.first_byte).await {
-                Ok(response) => return Ok((response, self.checkout(sender, worker.id))),
+            match exchange(&mut connection.sender, request, limits.first_byte).await {
+                Ok(response) => return Ok((response, self.checkout(connection, worker.id))),
                 Err((_, Some(unsent))) => request = unsent,
                 Err((error, None)) => return Err(error),
             }
         }
-        let mut sender = self.connect(worker, limits.connections_max).await?;
-        match exchange(&mut sender, request, limits.first_byte).await {
-            Ok(response) => Ok((response, self.checkout(sender, worker.id))),
+        let mut connection = self.connect(worker, limits.connections_max).await?;
+        match exchange(&mut connection.sender, request, limits.first_byte).await {
+            Ok(response) => Ok((response, self.checkout(connection, worker.id))),
             Err((error, _)) => Err(error),
         }
     }
 
-    async fn connect(&self, worker: &Worker, max: usize) -> Result<SendRequest<UpstreamBody>, SendError> {
+    async fn connect(&self, worker: &Worker, max: usize) -> Result<Connection, SendError> {
         let open = worker.open_connection(max).ok_or(SendError::Full(max))?;
         let stream = timeout(self.times.connect, TcpStream::connect(worker.address.as_str()))
             .await
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
+        let (end, line) = LineEnd::new(stream);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(64 * 1024)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(end))
             .await
             .map_err(|_| SendError::Unsent)?;
         // Ends by itself when its sender is dropped; the thread's local set is dropped at shutdown.
@@ -136,19 +143,19 @@ impl UpstreamPool {
                 tracing::debug!(%error, "upstream connection");
             }
         });
-        Ok(sender)
+        Ok(Connection { sender, line })
     }
 
-    fn checkout(self: &Rc<Self>, sender: SendRequest<UpstreamBody>, worker: WorkerId) -> Checkout {
-        Checkout { sender, worker, pool: Rc::clone(self) }
+    fn checkout(self: &Rc<Self>, connection: Connection, worker: WorkerId) -> Checkout {
+        Checkout { connection, worker, pool: Rc::clone(self) }
     }
 
-    fn take_idle(&self, worker: WorkerId) -> Option<SendRequest<UpstreamBody>> {
+    fn take_idle(&self, worker: WorkerId) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&worker)?;
-        while let Some(connection) = connections.pop_back() {
-            if !connection.sender.is_closed() && connection.since.elapsed() < self.times.idle {
-                return Some(connection.sender);
+        while let Some(idle) = connections.pop_back() {
+            if idle.is_fresh(self.times.idle) {
+                return Some(idle.connection);
             }
         }
         None
@@ -157,18 +164,22 @@ impl UpstreamPool {
     /// Drops what has idled too long, and the shelves of workers that are gone. Called now and then by the thread.
     pub fn sweep(&self, known: impl Fn(WorkerId) -> bool) {
         self.idle.borrow_mut().retain(|worker, connections| {
-            connections.retain(|connection| {
-                !connection.sender.is_closed() && connection.since.elapsed() < self.times.idle
-            });
+            connections.retain(|idle| idle.is_fresh(self.times.idle));
             !connections.is_empty() && known(*worker)
         });
+    }
+}
+
+impl Idle {
+    fn is_fresh(&self, idle_max: Duration) -> bool {
+        !self.connection.sender.is_closed() && self.since.elapsed() < idle_max
     }
 }
 
 impl Checkout {
     /// Puts the connection back: its answer has been read to the end.
     pub fn give_back(self) {
-        if self.sender.is_closed() {
+        if self.connection.sender.is_closed() {
             return;
         }
         let mut idle = self.pool.idle.borrow_mut();
@@ -176,7 +187,7 @@ impl Checkout {
         if connections.len() == self.pool.idle_per_worker_max {
             connections.pop_front();
         }
-        connections.push_back(Idle { sender: self.sender, since: Instant::now() });
+        connections.push_back(Idle { connection: self.connection, since: Instant::now() });
     }
 }
 

@@ -33,6 +33,13 @@ impl Gate {
         self.tasks.shutdown().await;
     }
 
+    /// Carries connections to another server from now on, on the same port. Those that exist are cut.
+    pub async fn lead_to(&mut self, behind: SocketAddr) {
+        self.shut().await;
+        self.behind = behind;
+        self.open().await;
+    }
+
     /// Takes connections again, on the same port.
     pub async fn open(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the same port");

@@ -7,7 +7,9 @@ use rankwise_core::ids::TargetId;
 use rankwise_core::state::Booking;
 
 use crate::decisions::Lane;
+use crate::health::Failure;
 use crate::metrics::TargetMetrics;
+use crate::pool::Pool;
 use crate::workers::{Rank, Worker};
 
 /// A request's place, booked.
@@ -59,6 +61,22 @@ impl Placed {
     /// The pinned rank.
     pub(in crate::request) fn rank(&self) -> Option<&Rank> {
         self.worker.ranks.get(self.rank?)
+    }
+
+    /// The rank that serves it, where that is known: the pinned one, or the only one.
+    pub(in crate::request) fn only_rank(&self) -> Option<&Rank> {
+        match (self.rank(), self.worker.ranks.as_slice()) {
+            (Some(rank), _) | (None, [rank]) => Some(rank),
+            _ => None,
+        }
+    }
+
+    /// It failed there.
+    pub(in crate::request) fn failed(&self, pool: &Pool, failure: Failure) {
+        match self.only_rank() {
+            Some(rank) => pool.rank_failed(&self.worker, rank, failure),
+            None => self.worker.look_after(),
+        }
     }
 
     /// Its number.
