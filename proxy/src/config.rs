@@ -25,13 +25,13 @@ pub use limits::{
     EventLimits, HealthLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, TokenizeLimits,
     UpstreamLimits, WaitLimits,
 };
-pub use load::{FILE_BYTES_MAX, Source, load, parse, parse_worker};
+pub use load::{FILE_BYTES_MAX, Source, load, parse, parse_worker, parse_workers};
 pub use located::{Located, Position};
 pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
 pub use resolve::POOLS_MAX;
 pub use resolved::{
-    Admin, Config, EventSource, Events, Listener, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions,
-    Shutdown, Status, Worker,
+    Admin, Config, Discovery, EventSource, Events, Listener, PolicyChoice, PolicySource, Pool, PoolLimits,
+    Sessions, Shutdown, Status, Worker,
 };
 pub(crate) use value::parse_duration;
 pub use value::{BaseUrl, Digest, EventEndpoint, Secret};

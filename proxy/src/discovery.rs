@@ -5,6 +5,7 @@ mod describe;
 mod groups;
 mod register;
 mod roster;
+mod sources;
 mod status;
 mod supervise;
 mod supervisors;
@@ -12,6 +13,7 @@ mod tokenizer;
 
 pub use describe::{DescribeError, Description, ProbeLimits, describe};
 pub use roster::{Roster, RosterError};
+pub use sources::{Source, WorkerSet, follow};
 pub use status::WorkerStatus;
 pub use supervisors::Supervisors;
 pub use tokenizer::{load as load_tokenizer, log_choice as log_tokenizer};

@@ -18,6 +18,7 @@ pub mod demo;
 pub mod discovery;
 pub mod error;
 pub mod feeds;
+pub mod file_watch;
 pub mod health;
 pub mod listen;
 pub mod logging;

@@ -17,7 +17,7 @@ use crate::admin::{self, Admin};
 use crate::clock;
 use crate::config::Config;
 use crate::decisions::Observer;
-use crate::discovery::{Roster, Supervisors};
+use crate::discovery::{self, Roster, Source, Supervisors, WorkerSet};
 use crate::listen::{Listener, ListenerOptions, RequestThreads};
 use crate::metrics::Metrics;
 use crate::policies::{PolicyStore, StateDir};
@@ -83,7 +83,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         let options = ListenerOptions { trust_pins: config.trust_pins };
         tasks.spawn(listener.run(Arc::clone(&threads), options, accepting.clone()));
     }
-    let rosters = supervise(config, &pools)?;
+    let rosters = supervise(config, &pools);
     let readiness = Arc::new(Readiness::new(Arc::clone(&rosters)));
     let scrape = status::Scrape {
         metrics: metrics.clone(),
@@ -101,6 +101,9 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         component_bytes_max: config.policy_host.component_bytes_max,
     };
     tasks.spawn(admin::serve(admin_listener, admin, accepting.clone()));
+    for (at, pool) in config.pools.iter().enumerate() {
+        tasks.spawn(discovery::follow(Arc::clone(&rosters), at, pool.discovery.clone(), accepting.clone()));
+    }
     background::start(config, &pools, &store, &accepting, &mut tasks);
     Ok(Running {
         addresses,
@@ -118,17 +121,15 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
 }
 
 /// A roster for each pool, with the config's workers.
-fn supervise(config: &Config, pools: &Pools) -> anyhow::Result<Arc<[Roster]>> {
+fn supervise(config: &Config, pools: &Pools) -> Arc<[Roster]> {
     let supervisors = Supervisors::new(&config.limits, config.shutdown.drain_timeout);
     let mut rosters = Vec::with_capacity(config.pools.len());
     for (pool, config) in pools.iter().zip(&config.pools) {
         let roster = Roster::new(Arc::clone(pool), supervisors.clone());
-        for worker in &config.workers {
-            roster.begin_with(worker.clone())?;
-        }
+        roster.apply(WorkerSet { source: Source::Config, workers: config.workers.clone() }, false);
         rosters.push(roster);
     }
-    Ok(rosters.into())
+    rosters.into()
 }
 
 impl Running {

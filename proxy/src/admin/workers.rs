@@ -12,10 +12,11 @@ pub(super) fn list(roster: &Roster) -> Value {
     let workers: Vec<_> = roster
         .list()
         .into_iter()
-        .map(|(config, status)| {
+        .map(|(config, source, status)| {
             let (state, reason) = status.get();
             json!({
                 "name": config.name, "url": config.url.to_string(), "engine": config.engine.name(),
+                "source": source.name(),
                 "state": state, "reason": reason,
             })
         })

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter as _};
 
 use super::error::{ConfigError, Diagnostic};
-use super::file::Document;
-use super::located::Position;
+use super::file::{self, Document, WorkersFile};
+use super::located::{Located, Position};
 use super::named::one_of;
 use super::resolve::{Problem, resolve};
 use super::resolved::{Config, Worker};
@@ -51,6 +51,10 @@ impl Source {
     /// # Errors
     /// With the place: not YAML, an unknown field, a value of the wrong kind.
     pub fn parse(&self) -> Result<Document, ConfigError> {
+        self.parse_as()
+    }
+
+    fn parse_as<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let options = serde_saphyr::options! {
             budget: serde_saphyr::budget! { max_documents: 1, max_nodes: 100_000, max_aliases: 1_000 },
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
@@ -130,6 +134,22 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
     let source = Source { name: name.to_owned(), text: text.to_owned(), ..Source::default() };
     source.resolve(source.parse()?)
+}
+
+/// The workers in a string: what a pool's `discovery.file` holds, a document with the field `workers`.
+///
+/// # Errors
+/// As [`parse`], with the place.
+pub fn parse_workers(name: &str, text: &str) -> Result<Vec<Worker>, ConfigError> {
+    let source = Source { name: name.to_owned(), text: text.to_owned(), ..Source::default() };
+    let workers = source.parse_as::<WorkersFile>()?.workers;
+    let pool = file::Pool { workers, ..file::Pool::default() };
+    let document = Document { pools: vec![Located::nowhere(pool)], ..Document::default() };
+    let resolved = resolve(document, Path::new(""));
+    let config = resolved.map_err(|Problem { at, message }| {
+        source.invalid(at, message.strip_prefix("pools[0].").unwrap_or(&message).to_owned())
+    })?;
+    Ok(config.pools.into_iter().flat_map(|pool| pool.workers).collect())
 }
 
 /// One worker in the words of the config, as JSON: what the admin API takes. JSON is YAML, so that one parser reads both.

@@ -83,6 +83,8 @@ pub struct Pool {
     pub sessions: Sessions,
     /// Its workers at the start; names and URLs are unique within the pool.
     pub workers: Vec<Worker>,
+    /// Where further ones are found.
+    pub discovery: Discovery,
     /// Its limits, the top-level ones where it sets none.
     pub limits: PoolLimits,
     /// Further picks after a failed connection.
@@ -93,6 +95,17 @@ pub struct Pool {
     pub heal_cold_roots: bool,
     /// Headers, lower case, that its policy may ask for.
     pub policy_headers: Vec<String>,
+}
+
+/// Where workers are found that come and go.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// A file that names them; it existed when the config was read.
+    pub file: Option<PathBuf>,
+    /// Workers whose host is a name that stands for several.
+    pub dns: Vec<Worker>,
+    /// Between two looks.
+    pub interval: Duration,
 }
 
 /// Which requests belong together.
@@ -152,7 +165,7 @@ pub struct PoolLimits {
 }
 
 /// One HTTP endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
     /// Its name; unique within the pool.
     pub name: Arc<str>,

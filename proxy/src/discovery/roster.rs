@@ -1,12 +1,13 @@
-//! All workers of a pool: those of the config, and those added later.
+//! All workers of a pool, whoever named them, and their supervisors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::sources::{Source, WorkerSet};
 use super::status::WorkerStatus;
 use super::supervisors::Supervisors;
 use crate::config;
@@ -29,9 +30,11 @@ pub enum RosterError {
 
 struct Entry {
     config: config::Worker,
+    source: Source,
     status: Arc<WorkerStatus>,
     stop: CancellationToken,
-    _task: AbortHandle,
+    /// Cancelled once nothing of it is left.
+    gone: CancellationToken,
 }
 
 /// A pool's workers and their supervisors. Tasks run on the runtime that calls.
@@ -39,13 +42,21 @@ pub struct Roster {
     pool: Arc<Pool>,
     supervisors: Supervisors,
     workers: Mutex<BTreeMap<String, Entry>>,
+    /// Those that were taken out and are not gone yet, by name: who takes a name waits for it.
+    leaving: Mutex<BTreeMap<String, CancellationToken>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
 impl Roster {
     /// An empty one.
     pub fn new(pool: Arc<Pool>, supervisors: Supervisors) -> Self {
-        Self { pool, supervisors, workers: Mutex::default(), tasks: Mutex::default() }
+        Self {
+            pool,
+            supervisors,
+            workers: Mutex::default(),
+            leaving: Mutex::default(),
+            tasks: Mutex::default(),
+        }
     }
 
     /// The pool that the workers are of.
@@ -53,23 +64,43 @@ impl Roster {
         &self.pool
     }
 
-    /// Begins to supervise a worker of the first ones.
-    ///
-    /// # Errors
-    /// When its name is taken or there are too many.
-    pub fn begin_with(&self, worker: config::Worker) -> Result<(), RosterError> {
-        self.supervise(worker, false)
-    }
-
-    /// Begins to supervise a worker that joins others, and comes to its share of the load slowly.
+    /// Begins to supervise a worker of the admin API's, which joins those that there are.
     ///
     /// # Errors
     /// When its name is taken or there are too many.
     pub fn add(&self, worker: config::Worker) -> Result<(), RosterError> {
-        self.supervise(worker, true)
+        self.supervise(worker, Source::Admin, true)
     }
 
-    fn supervise(&self, worker: config::Worker, joins: bool) -> Result<(), RosterError> {
+    /// Brings what a source has named so far in line with what it names now: new workers are added, those that it no
+    /// longer names drained, those that it describes otherwise replaced. What other sources named is left alone. `joins`: others
+    /// serve already.
+    pub fn apply(&self, set: WorkerSet, joins: bool) {
+        let WorkerSet { source, workers } = set;
+        let known: Vec<(String, config::Worker)> = {
+            let entries = self.workers.lock();
+            let own = entries.iter().filter(|(_, entry)| entry.source == source);
+            own.map(|(name, entry)| (name.clone(), entry.config.clone())).collect()
+        };
+        for (name, config) in &known {
+            if !workers.contains(config) {
+                tracing::info!(pool = self.pool.name, worker = name, ?source, "worker is no longer named");
+                // Somebody else may have taken it out meanwhile.
+                let _ = self.remove(name);
+            }
+        }
+        for worker in workers {
+            if known.iter().any(|(_, config)| *config == worker) {
+                continue;
+            }
+            let name = Arc::clone(&worker.name);
+            if let Err(error) = self.supervise(worker, source, joins) {
+                tracing::warn!(pool = self.pool.name, worker = %name, ?source, %error, "worker not added");
+            }
+        }
+    }
+
+    fn supervise(&self, worker: config::Worker, source: Source, joins: bool) -> Result<(), RosterError> {
         let mut workers = self.workers.lock();
         let name = worker.name.to_string();
         if workers.contains_key(&name) {
@@ -81,12 +112,20 @@ impl Roster {
         }
         let supervision = self.supervisors.of(&self.pool, worker.clone(), joins);
         let status = Arc::clone(&supervision.status);
-        let stop = CancellationToken::new();
+        let (stop, gone) = (CancellationToken::new(), CancellationToken::new());
+        let former = self.leaving.lock().remove(&name);
         let mut tasks = self.tasks.lock();
         // Those that ended are not waited for by anybody else.
         while tasks.try_join_next().is_some() {}
-        let task = tasks.spawn(supervision.run(stop.clone()));
-        workers.insert(name, Entry { config: worker, status, stop, _task: task });
+        let (stopped, left) = (stop.clone(), gone.clone().drop_guard());
+        tasks.spawn(async move {
+            if let Some(former) = former {
+                former.cancelled().await;
+            }
+            supervision.run(stopped).await;
+            drop(left);
+        });
+        workers.insert(name, Entry { config: worker, source, status, stop, gone });
         Ok(())
     }
 
@@ -97,13 +136,17 @@ impl Roster {
     pub fn remove(&self, name: &str) -> Result<(), RosterError> {
         let entry = self.workers.lock().remove(name).ok_or_else(|| RosterError::Unknown(name.to_owned()))?;
         entry.stop.cancel();
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|_, gone| !gone.is_cancelled());
+        leaving.insert(name.to_owned(), entry.gone);
         Ok(())
     }
 
-    /// Names, configs and states.
-    pub fn list(&self) -> Vec<(config::Worker, Arc<WorkerStatus>)> {
+    /// Configs, who named them, and states.
+    pub fn list(&self) -> Vec<(config::Worker, Source, Arc<WorkerStatus>)> {
         let workers = self.workers.lock();
-        workers.values().map(|entry| (entry.config.clone(), Arc::clone(&entry.status))).collect()
+        let entries = workers.values();
+        entries.map(|entry| (entry.config.clone(), entry.source, Arc::clone(&entry.status))).collect()
     }
 
     /// Ends all.

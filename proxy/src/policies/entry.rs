@@ -29,7 +29,8 @@ impl<'a> Entry<'a> {
                 Ok(Self { choice, digest: digest(BuiltIn::from(*policy).wasm), wasm: Vec::new() })
             }
             PolicySource::File(path) => {
-                let wasm = super::watch::read(path, bytes_max).with_context(|| path.display().to_string())?;
+                let wasm =
+                    crate::file_watch::read(path, bytes_max).with_context(|| path.display().to_string())?;
                 Ok(Self::of_file(choice, wasm))
             }
             PolicySource::Kept => {

@@ -68,7 +68,7 @@ fn look_at(roster: &Roster, started: bool, findings: &mut Findings) {
     } else if pickable < targets.len() {
         findings.remarks.push(line(format!("{pickable} of {} dp ranks may be picked", targets.len())));
     }
-    for (worker, status) in roster.list() {
+    for (worker, _, status) in roster.list() {
         let (state, reason) = status.get();
         let told = match reason {
             Some(reason) => line(format!("worker {}: {state}: {reason}", worker.name)),

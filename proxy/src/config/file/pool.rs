@@ -27,8 +27,10 @@ pub struct Pool {
     pub tokenizer: Option<Located<PathBuf>>,
     /// Which requests belong together, for policies that keep them together.
     pub sessions: Sessions,
-    /// Its workers at the start; the admin API adds and drains further ones.
+    /// Its workers at the start; `discovery` and the admin API add and drain further ones.
     pub workers: Vec<Located<Worker>>,
+    /// Where further workers are found, and looked for all the time.
+    pub discovery: Discovery,
     /// What differs from the top-level `limits`.
     pub limits: PoolLimits,
     /// Further ranks that are tried when connecting failed or the request came back unsent; at most 16.
@@ -51,6 +53,7 @@ impl Default for Pool {
             tokenizer: None,
             sessions: Sessions::default(),
             workers: Vec::new(),
+            discovery: Discovery::default(),
             limits: PoolLimits::default(),
             retries: Located::nowhere(2),
             retry_statuses: Vec::new(),
@@ -108,6 +111,37 @@ impl Default for Sessions {
             prefix_tokens: NonZeroU32::MIN.saturating_add(255),
         }
     }
+}
+
+/// Where workers are found that come and go.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Discovery {
+    /// A file with the field `workers`, as here. New content adds, drains and replaces workers; what is wrong with it is
+    /// logged and changes nothing.
+    pub file: Option<Located<PathBuf>>,
+    /// Names that are looked up, such as headless services: each address is a worker, like the entry but for the host of its
+    /// `url`, and named after its address, behind the entry's own `name` and `-` if it has one. An address is gone when two lookups
+    /// in a row lack it; a lookup that fails changes nothing.
+    pub dns: Vec<Located<Worker>>,
+    /// Time between two looks.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub interval: Duration,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self { file: None, dns: Vec::new(), interval: Duration::from_secs(5) }
+    }
+}
+
+/// A file that [`Discovery::file`] names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkersFile {
+    /// Workers as in [`Pool::workers`].
+    pub workers: Vec<Located<Worker>>,
 }
 
 /// Limits of one pool. What is not set is taken from the top-level `limits`.

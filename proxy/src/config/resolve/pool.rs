@@ -14,7 +14,7 @@ use super::super::limits::Limits;
 use super::super::located::{Located, Position};
 use super::super::named::{EngineKind, Lockstep};
 use super::super::resolved::{
-    EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
+    Discovery, EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
 };
 use super::super::{file, value::BaseUrl};
 use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
@@ -24,6 +24,7 @@ const WORKER_NAME_BYTES_MAX: usize = 128;
 const GROUP_NAME_BYTES_MAX: usize = 64;
 const MODEL_BYTES_MAX: usize = 256;
 const MODELS_MAX: usize = 256;
+const DNS_NAMES_MAX: usize = 64;
 const RETRIES_MAX: u32 = 16;
 const HEADERS_MAX: usize = 32;
 /// As many as a policy may ask for.
@@ -122,12 +123,40 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         policy: resolve_policy(path, pool.policy, paths)?,
         tokenizer: pool.tokenizer.map(|folder| resolve_tokenizer(path, &folder, paths)).transpose()?,
         sessions: resolve_sessions(path, pool.sessions)?,
+        discovery: resolve_discovery(path, pool.discovery, limits, paths)?,
         workers,
         limits: resolve_limits(&pool.limits, limits),
         retries: pool.retries.value,
         retry_statuses,
         heal_cold_roots: pool.heal_cold_roots,
         policy_headers: resolve_policy_headers(path, &pool.policy_headers)?,
+    })
+}
+
+fn resolve_discovery(
+    path: &str,
+    discovery: file::Discovery,
+    limits: &Limits,
+    paths: &Paths<'_>,
+) -> Result<Discovery, Problem> {
+    let path = format!("{path}.discovery");
+    if let Some(extra) = discovery.dns.get(DNS_NAMES_MAX) {
+        return Err(Problem::new(extra.at, format!("{path}.dns: more than {DNS_NAMES_MAX}")));
+    }
+    let entries = discovery.dns.into_iter().enumerate();
+    let dns = entries.map(|(index, entry)| {
+        let (path, at) = (format!("{path}.dns[{index}]"), entry.at);
+        if entry.engine == EngineKind::Dynamo {
+            let message =
+                format!("{path}: engine `dynamo` is one worker of a frontend: expected it under workers");
+            return Err(Problem::new(at, message));
+        }
+        resolve_worker(&path, entry.value, limits)
+    });
+    Ok(Discovery {
+        file: discovery.file.map(|file| paths.file(&format!("{path}.file"), &file)).transpose()?,
+        dns: dns.collect::<Result<_, _>>()?,
+        interval: discovery.interval,
     })
 }
 

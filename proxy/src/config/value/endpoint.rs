@@ -40,6 +40,15 @@ impl BaseUrl {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
+    /// The same at an address.
+    pub fn at(address: SocketAddr) -> Self {
+        let host = match address.ip() {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Self { host, port: address.port() }
+    }
+
     /// The port.
     pub fn port(&self) -> u16 {
         self.port

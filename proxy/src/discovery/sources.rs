@@ -1,0 +1,89 @@
+//! Who names workers: the config, the admin API, a file, DNS. Each names all that it knows at once, as a set.
+
+mod dns;
+mod file;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use self::dns::DnsName;
+use self::file::WorkersFile;
+use super::roster::Roster;
+use crate::config::{self, Worker};
+
+/// Who names a worker. What one names, no other takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The config's own list.
+    Config,
+    /// The admin API.
+    Admin,
+    /// The file that the config names.
+    File,
+    /// One of the names that the config has looked up, by its place there.
+    Dns(usize),
+}
+
+impl Source {
+    /// The name in the admin API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Admin => "admin",
+            Self::File => "file",
+            Self::Dns(_) => "dns",
+        }
+    }
+}
+
+/// All workers that a source names now.
+#[derive(Clone, Debug)]
+pub struct WorkerSet {
+    /// Who names them.
+    pub source: Source,
+    /// As the config would.
+    pub workers: Vec<Worker>,
+}
+
+/// After the start, those who join do so slowly.
+const START: Duration = Duration::from_secs(5);
+
+/// Looks at the file and the names of a pool, the one at `at`, until stopped, and has its roster follow them.
+pub async fn follow(
+    rosters: Arc<[Roster]>,
+    at: usize,
+    discovery: config::Discovery,
+    stop: CancellationToken,
+) {
+    let Some(roster) = rosters.get(at) else { return };
+    let mut file = discovery.file.map(WorkersFile::new);
+    let mut names: Vec<DnsName> = discovery.dns.into_iter().map(DnsName::new).collect();
+    if file.is_none() && names.is_empty() {
+        return;
+    }
+    let started = tokio::time::Instant::now();
+    let mut interval = interval(discovery.interval);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        let joins = started.elapsed() > START;
+        if let Some(watched) = file.take() {
+            let (watched, workers) = watched.look().await;
+            file = Some(watched);
+            if let Some(workers) = workers {
+                roster.apply(WorkerSet { source: Source::File, workers }, joins);
+            }
+        }
+        for (number, name) in names.iter_mut().enumerate() {
+            if let Some(workers) = name.look().await {
+                roster.apply(WorkerSet { source: Source::Dns(number), workers }, joins);
+            }
+        }
+    }
+}
