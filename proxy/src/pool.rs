@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use rankwise_core::hash::{Chain, HashKey};
+use rankwise_core::hash::HashKey;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::request::Prompt;
 use rankwise_core::state::RoutingState;
 use rankwise_policy_host::PoolInfo;
-use rankwise_prompt::{Body, RoutingFields};
+use rankwise_prompt::{Body, Hashing, RoutingFields};
 use tokio::sync::Notify;
 
 use crate::decisions::Decisions;
@@ -217,14 +217,11 @@ impl Pool {
     pub async fn prompt(&self, body: &Body, fields: &RoutingFields) -> Result<Option<Prompt>, ProxyError> {
         let started = Instant::now();
         let workers = self.workers.current();
-        let Some(hashes) = self.prompts.hashes(self, body, workers.block_sizes()).await? else {
-            return Ok(None);
-        };
         let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
-        let chain = |(size, blocks)| (size, Chain::new(namespace, size, blocks));
-        let blocks = hashes.blocks.into_iter().map(chain).collect();
+        let hashing = Hashing { namespace, sizes: workers.block_sizes() };
+        let Some(hashes) = self.prompts.hashes(self, body, hashing).await? else { return Ok(None) };
         let prefix_key = self.sessions.prefix_key(&hashes.head);
-        let prompt = Prompt { namespace, tokens: hashes.tokens, prefix_key, blocks };
+        let prompt = Prompt { namespace, tokens: hashes.tokens, prefix_key, blocks: hashes.blocks };
         self.metrics.prompt.observe(started.elapsed().as_secs_f64());
         Ok(Some(prompt))
     }

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rankwise_core::ids::BlockSize;
-use rankwise_prompt::{Body, BodyError, PromptEncoder, PromptHashes, PromptIds, block_hashes};
+use rankwise_prompt::{Body, BodyError, Hashing, PromptEncoder, PromptHashes, PromptIds, block_hashes};
 
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
@@ -106,9 +105,9 @@ impl PromptSource {
         &self,
         pool: &Pool,
         body: &Body,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
     ) -> Result<Option<PromptHashes>, ProxyError> {
-        let (source, hashes) = self.find(pool, body, sizes).await.map_err(|error| refused(&error))?;
+        let (source, hashes) = self.find(pool, body, hashing).await.map_err(|error| refused(&error))?;
         pool.shared_metrics.prompts.with_label_values(&[pool.name.as_str(), source]).inc();
         if let Some(hashes) = &hashes {
             pool.metrics.prompt_tokens_reused.inc_by(hashes.reused.into());
@@ -122,17 +121,20 @@ impl PromptSource {
         &self,
         pool: &Pool,
         body: &Body,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
     ) -> Result<(&'static str, Option<PromptHashes>), BodyError> {
-        if let Some(given) = body.given_token_ids()? {
-            return Ok(("given", Some(block_hashes(&given, self.work.cache.key(), sizes))));
+        if body.brings_token_ids() {
+            return Ok(match self.work.given(body, hashing).await? {
+                Some(hashes) => ("given", Some(hashes)),
+                None => ("none", None),
+            });
         }
         if body.bytes().len() > self.remote.limits().prompt_bytes_max {
             return Ok(("none", None));
         }
         let mode = self.mode.load_full();
         match &*mode {
-            PromptMode::Local { encoder, .. } => match self.local(encoder, body, sizes).await {
+            PromptMode::Local { encoder, .. } => match self.work.hashes(encoder, body, hashing).await {
                 Ok(Some(hashes)) => Ok(("local", Some(hashes))),
                 Ok(None) => Ok(("none", None)),
                 Err(error) if !error.is_client_fault() => {
@@ -142,33 +144,14 @@ impl PromptSource {
                 Err(error) => Err(error),
             },
             PromptMode::Remote => {
-                let Some(ids) = self.remote.token_ids(pool, body).await else { return Ok(("none", None)) };
+                let Some(ids) = self.remote.token_ids(pool, body, &self.work).await else {
+                    return Ok(("none", None));
+                };
                 let prompt = PromptIds { ids, truncated: false };
-                Ok(("engine", Some(block_hashes(&prompt, self.work.cache.key(), sizes))))
+                Ok(("engine", Some(block_hashes(&prompt, self.work.cache.key(), hashing))))
             }
             PromptMode::None { .. } => Ok(("none", None)),
         }
-    }
-
-    /// Here if it is short or mostly known, else aside, so that other requests of this thread do not wait for it.
-    async fn local(
-        &self,
-        encoder: &Arc<PromptEncoder>,
-        body: &Body,
-        sizes: &[BlockSize],
-    ) -> Result<Option<PromptHashes>, BodyError> {
-        let cache = &self.work.cache;
-        if body.new_bytes() <= encoder.bytes_in_passing()
-            && let Some(hashes) = encoder.continue_body(body, sizes, cache)?
-        {
-            return Ok(Some(hashes));
-        }
-        if body.bytes().len() <= encoder.bytes_in_passing() {
-            return encoder.block_hashes(body, sizes, cache).map(Some);
-        }
-        let (encoder, body, sizes) = (Arc::clone(encoder), body.clone(), sizes.to_vec());
-        let work = Arc::clone(&self.work);
-        self.work.aside(move || encoder.block_hashes(&body, &sizes, &work.cache)).await.transpose()
     }
 }
 

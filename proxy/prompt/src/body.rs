@@ -5,13 +5,15 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::api::Api;
-use crate::cache::{Charge, Mark, PromptCache};
 use crate::error::BodyError;
 
+mod beginning;
 mod cursor;
 mod field;
 mod raw;
 
+pub use beginning::Beginning;
+pub(crate) use beginning::{Known, Mark, Resumption, STRETCH};
 use cursor::Cursor;
 pub(crate) use cursor::Span;
 pub(crate) use field::Field;
@@ -24,7 +26,7 @@ pub struct Body {
     bytes: Bytes,
     fields: [Span; Field::COUNT],
     list: Option<List>,
-    /// What the body's beginnings are known by ([`PromptCache::chain`]); empty without a cache.
+    /// The names of its beginnings ([`Beginning`]); empty without a cache.
     chain: Vec<u128>,
 }
 
@@ -40,42 +42,29 @@ struct List {
     elements: Vec<Span>,
 }
 
-/// What was known of a body's messages before it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// Messages.
-    pub(crate) count: usize,
-    /// The name of the body's beginning in the cache.
-    pub(crate) chain: u128,
-}
-
-/// A place within a body where a later one can go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Resumption {
-    /// Messages before it.
-    pub(crate) messages: usize,
-    /// The name of the body's beginning in the cache.
-    pub(crate) chain: u128,
-}
-
 /// Spans are 32 bits wide.
 const BYTES_MAX: usize = u32::MAX as usize;
 
 impl Body {
-    /// Reads a body of `api`. With a cache, a beginning that it has seen is not read again.
+    /// Reads a body of `api`.
     ///
     /// # Errors
     /// [`BodyError::Json`].
-    pub fn read(api: Api, bytes: Bytes, cache: Option<&PromptCache>) -> Result<Self, BodyError> {
+    pub fn read(api: Api, bytes: Bytes) -> Result<Self, BodyError> {
+        Self::read_from(api, bytes, Beginning::default())
+    }
+
+    /// Reads a body of `api` but for the beginning that a cache has recognised in the same bytes.
+    ///
+    /// # Errors
+    /// [`BodyError::Json`].
+    pub fn read_from(api: Api, bytes: Bytes, beginning: Beginning) -> Result<Self, BodyError> {
         if bytes.len() > BYTES_MAX {
             return Err(BodyError::Json { offset: BYTES_MAX, message: "the body is too long".to_owned() });
         }
-        let chain = match cache.filter(|_| api == Api::ChatCompletions) {
-            Some(cache) => cache.chain(&bytes),
-            None => Vec::new(),
-        };
+        let Beginning { chain, mark } = beginning;
         let mut body = Self { api, bytes, fields: [Span::default(); Field::COUNT], list: None, chain };
-        if let Some((mark, name)) = cache.and_then(|cache| cache.deepest_mark(&body.chain))
+        if let Some((mark, name)) = mark
             && body.go_on(&mark, name).is_ok()
         {
             return Ok(body);
@@ -216,7 +205,7 @@ impl Body {
         let mut found: Vec<Resumption> = Vec::new();
         let mut last_stretch = 0;
         for (at, element) in list.elements.iter().enumerate() {
-            let stretch = element.end().div_ceil(PromptCache::STRETCH);
+            let stretch = element.end().div_ceil(STRETCH);
             let Some(chain) = self.chain.get(stretch - 1).copied() else { break };
             let resumption = Resumption { messages: list.known + at + 1, chain };
             match found.last_mut() {
@@ -239,7 +228,6 @@ impl Body {
             offset: last.end(),
             messages: resumption.messages,
             fields: fields.filter(|(_, span)| before(span)).collect(),
-            charge: Charge::default(),
         })
     }
 }

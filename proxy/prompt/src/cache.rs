@@ -2,7 +2,7 @@
 //!
 //! Three kinds of entry, found in this order:
 //!
-//! 1. [`Mark`]: a beginning of a *body*, cut into stretches of [`PromptCache::STRETCH`] bytes: where to read on, which fields stood
+//! 1. [`Mark`]: a beginning of a *body*, cut into stretches of [`STRETCH`] bytes: where to read on, which fields stood
 //!    before. What is known is not even parsed.
 //! 2. [`Node`] at the end of a message, by such a beginning: the block hashes of the rendered text up to there. Only for templates
 //!    whose text grows at the end when messages are appended (`template/framing.rs`).
@@ -18,37 +18,24 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rankwise_core::hash::HashKey;
-use rankwise_core::ids::BlockSize;
-use smallvec::SmallVec;
 
-use crate::body::{Field, Span};
+use crate::api::Api;
+use crate::body::{Beginning, Body, Field, Mark, STRETCH, Span};
+use crate::error::BodyError;
+use crate::hashing::Hashing;
 
 mod node;
 mod store;
 
-pub(crate) use node::{HEAD_TOKENS, Node};
-pub(crate) use store::Charge;
-use store::{Entry, Store};
+pub(crate) use node::Node;
+use store::{Charge, Entry, KeptMark, Store};
 
 /// The cache of a process, shared by its threads and models. All methods take `&self`.
 pub struct PromptCache {
     key: HashKey,
     store: Store,
-}
-
-/// Where a body that begins as an earlier one did can be read on: behind an element of `messages`.
-#[derive(Debug)]
-pub(crate) struct Mark {
-    /// The list's bracket.
-    pub(crate) start: usize,
-    /// The end of the last element.
-    pub(crate) offset: usize,
-    /// Elements up to there.
-    pub(crate) messages: usize,
-    /// The fields before the list.
-    pub(crate) fields: SmallVec<[(Field, Span); 2]>,
-    pub(crate) charge: Charge,
 }
 
 /// What the cache holds.
@@ -63,9 +50,6 @@ pub struct CacheReport {
 }
 
 impl PromptCache {
-    /// Bytes of a body between two places where it may be recognised.
-    pub(crate) const STRETCH: usize = 1024;
-
     /// An empty cache of at most `bytes_max`, which holds hashes made with `key`.
     pub fn new(bytes_max: usize, key: HashKey) -> Self {
         Self { key, store: Store::new(bytes_max) }
@@ -81,10 +65,29 @@ impl PromptCache {
         self.store.report()
     }
 
+    /// Looks for an earlier body of `api` that began with the same bytes. Costs what hashing the body once does.
+    pub fn recognise(&self, api: Api, body: &[u8]) -> Beginning {
+        if api != Api::ChatCompletions {
+            return Beginning::default();
+        }
+        let chain = self.chain(body);
+        let mark = self.deepest_mark(&chain);
+        Beginning { chain, mark }
+    }
+
+    /// Reads a body but for the beginning that is known.
+    ///
+    /// # Errors
+    /// [`BodyError::Json`].
+    pub fn read(&self, api: Api, body: Bytes) -> Result<Body, BodyError> {
+        let beginning = self.recognise(api, &body);
+        Body::read_from(api, body, beginning)
+    }
+
     /// The names of the body's beginnings after each whole stretch.
-    pub(crate) fn chain(&self, body: &[u8]) -> Vec<u128> {
+    fn chain(&self, body: &[u8]) -> Vec<u128> {
         let mut name = 0;
-        let stretches = body.chunks_exact(Self::STRETCH);
+        let stretches = body.chunks_exact(STRETCH);
         stretches
             .map(|stretch| {
                 name = self.follow(name, stretch);
@@ -107,16 +110,17 @@ impl PromptCache {
     }
 
     /// The mark furthest into a body, and its name.
-    pub(crate) fn deepest_mark(&self, chain: &[u128]) -> Option<(Arc<Mark>, u128)> {
+    fn deepest_mark(&self, chain: &[u128]) -> Option<(Mark, u128)> {
         chain.iter().rev().find_map(|name| match self.store.get(*name)? {
-            Entry::Mark(mark) => Some((mark, *name)),
+            Entry::Mark(found) => Some((found.mark.clone(), *name)),
             Entry::Node(_) => None,
         })
     }
 
-    pub(crate) fn put_mark(&self, name: u128, mut mark: Mark) {
-        mark.charge = self.store.charge(size_of::<Mark>() + mark.fields.len() * size_of::<(Field, Span)>());
-        self.store.put(name, Entry::Mark(Arc::new(mark)));
+    pub(crate) fn put_mark(&self, name: u128, mark: Mark) {
+        let bytes = size_of::<Mark>() + mark.fields.len() * size_of::<(Field, Span)>();
+        let charge = self.store.charge(bytes);
+        self.store.put(name, Entry::Mark(Arc::new(KeptMark { mark, _charge: charge })));
     }
 
     /// The node of this name.
@@ -132,8 +136,8 @@ impl PromptCache {
     }
 
     /// A node that continues `parent` by `ids`. In no table yet.
-    pub(crate) fn extend(&self, parent: Option<&Arc<Node>>, ids: &[u32], sizes: &[BlockSize]) -> Arc<Node> {
-        let mut node = Node::extend(parent, ids, sizes, &self.key);
+    pub(crate) fn extend(&self, parent: Option<&Arc<Node>>, ids: &[u32], hashing: Hashing<'_>) -> Arc<Node> {
+        let mut node = Node::extend(parent, ids, hashing, &self.key);
         node.charge = self.store.charge(node.bytes());
         Arc::new(node)
     }

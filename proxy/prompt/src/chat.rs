@@ -2,34 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
+use self::calls::CallOrder;
 use crate::api::Api;
 use crate::body::{Body, Field, Raw, kind_of_value};
 use crate::error::BodyError;
-use crate::prompt::Keep;
-use crate::template::{ContentFormat, Template};
+use crate::ids::Keep;
+use crate::template::{CUT, ContentFormat, Conversation, Template};
 
 mod anthropic;
+mod calls;
 mod content;
 mod message;
 mod responses;
 mod tools;
 
-/// Stands where the first image or other medium is: what is rendered before it is the known beginning of the prompt. Should a client
-/// write it too, less of its prompt is known.
-pub(crate) const CUT: &str = "\u{f8ff}rankwise-cut\u{f8ff}";
-
-/// What the template is rendered with.
+/// What a body asks the template for, and the tokenizer.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) messages: Vec<Value>,
-    pub(crate) tools: Option<Value>,
-    pub(crate) documents: Option<Value>,
-    pub(crate) add_generation_prompt: bool,
-    pub(crate) continue_final_message: bool,
-    /// `chat_template_kwargs` and what the engine adds to them.
-    pub(crate) kwargs: Map<String, Value>,
-    /// Whether [`CUT`] stands in some message.
-    pub(crate) cut: bool,
+    pub(crate) conversation: Conversation,
     pub(crate) add_special_tokens: bool,
     pub(crate) keep: Keep,
 }
@@ -43,8 +33,8 @@ impl Request {
         }
         let given = match body.api() {
             Api::Responses => responses::read(body)?,
-            Api::Messages => anthropic::read(body)?,
-            _ => Given::read(body)?,
+            Api::Messages => anthropic::read(body, template.probed())?,
+            _ => Given::chat(body)?,
         };
         if given.messages.is_empty() {
             return Err(BodyError::EmptyArray { field: given.field.to_owned() });
@@ -57,62 +47,105 @@ impl Request {
                 _ => return Err(raw.wrong_type("an object")),
             },
         };
-        let flag = |field, default| body.get(field).map_or(Ok(default), Raw::boolean);
-
         let format = template.content_format(tools.is_some());
         let mut cut = false;
         let messages = given
             .messages
             .into_iter()
             .enumerate()
-            .map(|(position, given)| message::normalise(position, given, format, &mut cut))
+            .map(|(position, message)| message::normalise(position, message, format, given.order, &mut cut))
             .collect::<Result<_, _>>()?;
+        let Settings { documents, effort, add_generation_prompt, continue_final_message, .. } =
+            given.settings;
         Ok(Self {
-            messages,
-            tools,
-            documents: body.get(Field::Documents).map(Raw::value).transpose()?,
-            add_generation_prompt: flag(Field::AddGenerationPrompt, true)?,
-            continue_final_message: flag(Field::ContinueFinalMessage, false)?,
-            kwargs: with_effort(kwargs, body)?,
-            cut,
-            add_special_tokens: flag(Field::AddSpecialTokens, false)?,
-            keep: Keep::parse(body)?,
+            conversation: Conversation {
+                messages,
+                tools,
+                documents,
+                add_generation_prompt,
+                continue_final_message,
+                kwargs: with_effort(kwargs, effort),
+                cut,
+            },
+            add_special_tokens: given.settings.add_special_tokens,
+            keep: given.settings.keep,
         })
     }
 }
 
-/// Messages and tools in the form of chat completions.
+/// A request in the form of chat completions.
 struct Given {
     /// What the client calls the messages.
     field: &'static str,
     messages: Vec<Value>,
     tools: Option<Value>,
+    order: CallOrder,
+    settings: Settings,
+}
+
+struct Settings {
+    documents: Option<Value>,
+    /// `reasoning_effort`.
+    effort: Option<Value>,
+    add_generation_prompt: bool,
+    continue_final_message: bool,
+    add_special_tokens: bool,
+    keep: Keep,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            documents: None,
+            effort: None,
+            add_generation_prompt: true,
+            continue_final_message: false,
+            add_special_tokens: false,
+            keep: Keep::All,
+        }
+    }
 }
 
 impl Given {
-    fn read(body: &Body) -> Result<Self, BodyError> {
-        let missing = || BodyError::Missing { field: "messages".to_owned() };
-        let messages = body.get(Field::Messages).ok_or_else(missing)?;
-        let Value::Array(messages) = messages.value()? else {
-            return Err(body
-                .get(Field::Messages)
-                .map_or_else(missing, |raw| raw.wrong_type("an array of objects")));
-        };
-        let tools = body.get(Field::Tools).map(Raw::value).transpose()?;
-        Ok(Self { field: "messages", messages, tools })
+    fn chat(body: &Body) -> Result<Self, BodyError> {
+        let flag = |field, default| body.get(field).map_or(Ok(default), Raw::boolean);
+        let value = |field| body.get(field).map(Raw::value).transpose();
+        Ok(Self {
+            field: "messages",
+            messages: list_of_messages(body)?,
+            tools: value(Field::Tools)?,
+            order: CallOrder::Pydantic,
+            settings: Settings {
+                documents: value(Field::Documents)?,
+                effort: value(Field::ReasoningEffort)?,
+                add_generation_prompt: flag(Field::AddGenerationPrompt, true)?,
+                continue_final_message: flag(Field::ContinueFinalMessage, false)?,
+                add_special_tokens: flag(Field::AddSpecialTokens, false)?,
+                keep: Keep::parse(body)?,
+            },
+        })
+    }
+}
+
+fn list_of_messages(body: &Body) -> Result<Vec<Value>, BodyError> {
+    let Some(raw) = body.get(Field::Messages) else {
+        return Err(BodyError::Missing { field: "messages".to_owned() });
+    };
+    match raw.value()? {
+        Value::Array(messages) => Ok(messages),
+        _ => Err(raw.wrong_type("an array of objects")),
     }
 }
 
 /// `reasoning_effort` as the engine passes it to the template.
-fn with_effort(mut kwargs: Map<String, Value>, body: &Body) -> Result<Map<String, Value>, BodyError> {
-    if let Some(effort) = body.get(Field::ReasoningEffort) {
-        let effort = effort.value()?;
+fn with_effort(mut kwargs: Map<String, Value>, effort: Option<Value>) -> Map<String, Value> {
+    if let Some(effort) = effort {
         if !kwargs.contains_key("enable_thinking") {
             kwargs.insert("enable_thinking".to_owned(), json!(effort != "none"));
         }
         kwargs.insert("reasoning_effort".to_owned(), effort);
     }
-    Ok(kwargs)
+    kwargs
 }
 
 /// A message that comes after others, normalised as in [`Request::parse`]. `None` if it is not one that is known to its end.
@@ -121,7 +154,7 @@ pub(crate) fn later_message(position: usize, raw: &[u8], format: ContentFormat) 
     let list = [b"[", raw, b"]"].concat();
     let message = serde_json::from_slice::<Vec<Value>>(&list).ok()?.pop()?;
     let mut cut = false;
-    let message = message::normalise(position, message, format, &mut cut).ok()?;
+    let message = message::normalise(position, message, format, CallOrder::Pydantic, &mut cut).ok()?;
     (!cut).then_some(message)
 }
 

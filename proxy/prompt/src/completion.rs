@@ -1,6 +1,7 @@
 //! Prompts that are no messages: a text, texts, token ids, lists of token ids.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
@@ -8,7 +9,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use crate::api::Api;
 use crate::body::{Body, Field, Raw};
 use crate::error::BodyError;
-use crate::prompt::{Keep, PromptIds};
+use crate::ids::{Keep, PromptIds};
 
 const EXPECTED: &str =
     "a string, an array of strings, an array of integers, or an array of arrays of integers";
@@ -43,6 +44,12 @@ impl Body {
         matches!(self.api(), Api::ChatCompletions | Api::Responses | Api::Messages)
     }
 
+    /// Whether it has token ids instead of text (or what is neither: reading them tells).
+    pub fn brings_token_ids(&self) -> bool {
+        let first = self.prompt_field().and_then(Raw::first_inside);
+        first.is_some_and(|byte| !matches!(byte, b'"' | b']'))
+    }
+
     /// The field that holds the prompt of an API without messages.
     pub(crate) fn prompt_field(&self) -> Option<Raw<'_>> {
         match self.api() {
@@ -66,9 +73,9 @@ impl Body {
     }
 }
 
-/// How many prompts `raw` holds.
+/// How many prompts `raw` holds. A list of ids is one, and is not read for that.
 pub(crate) fn count(raw: Raw<'_>) -> Result<u32, BodyError> {
-    if raw.is_string() {
+    if raw.is_string() || raw.first_inside().is_some_and(|byte| byte.is_ascii_digit()) {
         return Ok(1);
     }
     prompts(raw).map(|prompts| prompts.count)
@@ -79,66 +86,46 @@ pub(crate) fn prompts(raw: Raw<'_>) -> Result<Prompts, BodyError> {
     if raw.is_empty_array() {
         return Err(raw.empty_array());
     }
-    if raw.is_string() || raw.is_array() { raw.parse() } else { Err(raw.wrong_type(EXPECTED)) }
-}
-impl<'de> Deserialize<'de> for Prompts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PromptsVisitor)
+    if raw.is_string() {
+        return Ok(Prompts { first: Prompt::Text(raw.string()?.into_owned()), count: 1 });
+    }
+    match raw.first_inside() {
+        None => Err(raw.wrong_type(EXPECTED)),
+        Some(b'"') => raw.parse().map(|List { first, count }| Prompts { first: Prompt::Text(first), count }),
+        Some(b'[') => raw.parse().map(|List { first, count }| Prompts { first: Prompt::Ids(first), count }),
+        Some(_) => raw.parse().map(|ids| Prompts { first: Prompt::Ids(ids), count: 1 }),
     }
 }
 
-struct PromptsVisitor;
+/// The first of a list, all of one type, and how many there are.
+struct List<T> {
+    first: T,
+    count: u32,
+}
 
-impl<'de> Visitor<'de> for PromptsVisitor {
-    type Value = Prompts;
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = List<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(EXPECTED)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Prompts, E> {
-        Ok(Prompts { first: Prompt::Text(text.to_owned()), count: 1 })
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T>, A::Error> {
+        let first = list.next_element()?.ok_or_else(|| de::Error::custom("empty array"))?;
+        let mut count = 1u32;
+        while list.next_element::<T>()?.is_some() {
+            count = count.saturating_add(1);
+        }
+        Ok(List { first, count })
     }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Prompts, A::Error> {
-        let mixed = || de::Error::custom("elements of different types");
-        let (first, count) = match list.next_element()? {
-            None => return Err(de::Error::custom("empty array")),
-            Some(Element::Id(id)) => {
-                let mut ids = vec![id];
-                while let Some(id) = list.next_element()? {
-                    ids.push(id);
-                }
-                (Prompt::Ids(ids), 1)
-            }
-            Some(Element::Text(text)) => {
-                let mut count = 1u32;
-                while let Some(next) = list.next_element()? {
-                    let Element::Text(_) = next else { return Err(mixed()) };
-                    count = count.saturating_add(1);
-                }
-                (Prompt::Text(text), count)
-            }
-            Some(Element::Ids(ids)) => {
-                let mut count = 1u32;
-                while let Some(next) = list.next_element()? {
-                    let Element::Ids(_) = next else { return Err(mixed()) };
-                    count = count.saturating_add(1);
-                }
-                (Prompt::Ids(ids), count)
-            }
-        };
-        Ok(Prompts { first, count })
-    }
-}
-
-/// One element of a prompt array.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected strings, integers of 32 bits or arrays of them")]
-enum Element {
-    Id(u32),
-    Text(String),
-    Ids(Vec<u32>),
 }
 
 #[cfg(test)]

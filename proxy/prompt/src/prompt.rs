@@ -1,47 +1,20 @@
 //! From a body to its prompt: ids, and the hashes of its blocks.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rankwise_core::hash::{BlockHash, HashKey};
-use rankwise_core::ids::BlockSize;
-use smallvec::SmallVec;
-
 use crate::body::{Body, Field, Raw};
-use crate::cache::{HEAD_TOKENS, PromptCache};
+use crate::cache::PromptCache;
 use crate::chat;
 use crate::completion::{self, Prompt};
 use crate::encoder::{Encoder, EncoderChoice, EncoderKind, EncoderPreference};
 use crate::error::{BodyError, LoadError};
 use crate::files::{Config, TokenizerFiles};
-use crate::template::Template;
+use crate::hashing::{Hashing, PromptHashes, block_hashes};
+use crate::ids::{Keep, PromptIds};
+use crate::template::{Conversation, Template};
 
 mod reuse;
-
-/// The token ids of a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromptIds {
-    /// In order, exactly as the engine has them.
-    pub ids: Vec<u32>,
-    /// Whether these are only the beginning: what follows (an image, audio, embeddings) cannot be known here.
-    pub truncated: bool,
-}
-
-/// The block hashes of a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromptHashes {
-    /// Tokens in the prompt (in what is known of it, if `truncated`).
-    pub tokens: u32,
-    /// How many of them were not encoded, because an earlier prompt began in the same way.
-    pub reused: u32,
-    /// See [`PromptIds::truncated`].
-    pub truncated: bool,
-    /// Its first tokens, 1024 at most.
-    pub head: Arc<[u32]>,
-    /// The hashes of its whole blocks, for each block size asked for.
-    pub blocks: SmallVec<[(BlockSize, Vec<BlockHash>); 1]>,
-}
 
 /// A model's tokenizer and chat template. Shared between threads; encoding takes `&self` and starts no threads.
 pub struct PromptEncoder {
@@ -113,24 +86,24 @@ impl PromptEncoder {
         }
     }
 
-    /// The prompt of `body` as block hashes, for each of `sizes`. What `cache` knows of it is not computed again; the result is the same.
+    /// The prompt of `body` as block hashes. What `cache` knows of it is not computed again; the result is the same.
     ///
     /// # Errors
     /// A [`BodyError`]; see [`BodyError::is_client_fault`].
     pub fn block_hashes(
         &self,
         body: &Body,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
         cache: &PromptCache,
     ) -> Result<PromptHashes, BodyError> {
-        if let Some(hashes) = self.continue_body(body, sizes, cache)? {
+        if let Some(hashes) = self.continue_body(body, hashing, cache)? {
             return Ok(hashes);
         }
         match self.read(body)? {
-            Source::Ids(prompt) => Ok(block_hashes(&prompt, cache.key(), sizes)),
-            Source::Text(text) => match self.continue_text(body, &text, sizes, cache)? {
+            Source::Ids(prompt) => Ok(block_hashes(&prompt, cache.key(), hashing)),
+            Source::Text(text) => match self.continue_text(body, &text, hashing, cache)? {
                 Some(hashes) => Ok(hashes),
-                None => Ok(block_hashes(&self.encode(&text)?, cache.key(), sizes)),
+                None => Ok(block_hashes(&self.encode(&text)?, cache.key(), hashing)),
             },
         }
     }
@@ -146,13 +119,13 @@ impl PromptEncoder {
         }
         if body.has_messages() {
             let request = chat::Request::parse(body, &self.template)?;
-            let rendered = self.template.render(&request)?;
+            let rendered = self.template.render(&request.conversation)?;
             return Ok(Source::Text(TextPrompt {
                 text: rendered.text,
                 truncated: rendered.truncated,
                 add_special_tokens: request.add_special_tokens,
                 keep: request.keep,
-                request: Some(Box::new(request)),
+                conversation: Some(Box::new(request.conversation)),
             }));
         }
         let keep = Keep::parse(body)?;
@@ -169,7 +142,7 @@ impl PromptEncoder {
                 truncated: false,
                 add_special_tokens: body.get(Field::AddSpecialTokens).map_or(Ok(true), Raw::boolean)?,
                 keep,
-                request: None,
+                conversation: None,
             }),
         })
     }
@@ -212,55 +185,7 @@ struct TextPrompt {
     add_special_tokens: bool,
     keep: Keep,
     /// What a chat was rendered from.
-    request: Option<Box<chat::Request>>,
-}
-
-/// The block hashes of `prompt`, for each of `sizes`.
-pub fn block_hashes(prompt: &PromptIds, key: &HashKey, sizes: &[BlockSize]) -> PromptHashes {
-    PromptHashes {
-        tokens: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
-        reused: 0,
-        truncated: prompt.truncated,
-        head: prompt.ids[..prompt.ids.len().min(HEAD_TOKENS)].into(),
-        blocks: sizes.iter().map(|size| (*size, key.blocks(&prompt.ids, *size))).collect(),
-    }
-}
-
-/// vLLM's `truncate_prompt_tokens`: which part of a prompt the engine keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    All,
-    First(usize),
-    Last(usize),
-}
-
-impl Keep {
-    pub(crate) fn parse(body: &Body) -> Result<Self, BodyError> {
-        let Some(truncate) = body.get(Field::TruncatePromptTokens) else { return Ok(Self::All) };
-        // -1 stands for the model's maximum, beyond which the engine refuses anyway.
-        let Ok(tokens @ 1..) = usize::try_from(truncate.integer()?) else {
-            return Ok(Self::All);
-        };
-        match body.get(Field::TruncationSide) {
-            None => Ok(Self::Last(tokens)),
-            Some(side) if side.bytes() == b"\"left\"" => Ok(Self::Last(tokens)),
-            Some(side) if side.bytes() == b"\"right\"" => Ok(Self::First(tokens)),
-            Some(side) => Err(side.wrong_type("'left' or 'right'")),
-        }
-    }
-
-    pub(crate) fn apply(self, mut prompt: PromptIds) -> PromptIds {
-        match self {
-            Self::First(tokens) => prompt.ids.truncate(tokens),
-            // Of a prompt whose end is unknown nothing can be said.
-            Self::Last(_) if prompt.truncated => prompt.ids.clear(),
-            Self::Last(tokens) => {
-                prompt.ids.drain(..prompt.ids.len().saturating_sub(tokens));
-            }
-            Self::All => {}
-        }
-        prompt
-    }
+    conversation: Option<Box<Conversation>>,
 }
 
 #[cfg(test)]

@@ -2,20 +2,23 @@
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use crate::chat::{CUT, Request};
 use crate::cuts::Cuts;
 use crate::error::{BodyError, LoadError};
 use crate::files::Config;
 
 mod content_format;
+mod conversation;
 mod framing;
 mod generation;
+mod probe;
 mod python_json;
 mod python_text;
 mod python_values;
 
 pub(crate) use content_format::ContentFormat;
+pub(crate) use conversation::{CUT, Conversation};
 pub(crate) use framing::Framing;
+pub(crate) use probe::Probed;
 
 /// The template that transformers prefers for a request with tools.
 const WITH_TOOLS: &str = "tool_use";
@@ -26,6 +29,7 @@ pub(crate) struct Template {
     default: Option<Kind>,
     with_tools: Option<Kind>,
     special_tokens: Vec<(String, Value)>,
+    probed: Probed,
 }
 
 /// What is known of one template.
@@ -57,6 +61,7 @@ impl Template {
 
         let mut default = None;
         let mut with_tools = None;
+        let mut sources = Vec::new();
         for (name, source) in config.templates {
             let kind = match name.as_str() {
                 DEFAULT => &mut default,
@@ -65,16 +70,26 @@ impl Template {
             };
             let format = ContentFormat::detect(&source);
             *kind = Some(Kind { format, framing: Framing::of(&source, cuts) });
+            let source = generation::strip(&source);
             environment
-                .add_template_owned(name, generation::strip(&source))
+                .add_template_owned(name, source.clone())
                 .map_err(|error| LoadError::Template(format!("{error:#}")))?;
+            sources.push(source);
         }
         let special_tokens = config
             .special_tokens
             .into_iter()
             .map(|(name, value)| (name, Value::from_serialize(value)))
             .collect();
-        Ok(Self { environment, default, with_tools, special_tokens })
+        let mut template =
+            Self { environment, default, with_tools, special_tokens, probed: Probed::default() };
+        template.probed = Probed::of(&template, &sources);
+        Ok(template)
+    }
+
+    /// What an engine finds out about it by trying.
+    pub(crate) fn probed(&self) -> Probed {
+        self.probed
     }
 
     /// The form in which the template for such a request wants contents.
@@ -91,7 +106,7 @@ impl Template {
         self.with_tools.filter(|_| tools).or(self.default)
     }
 
-    pub(crate) fn render(&self, request: &Request) -> Result<Rendered, BodyError> {
+    pub(crate) fn render(&self, request: &Conversation) -> Result<Rendered, BodyError> {
         let name = if request.tools.is_some() && self.with_tools.is_some() { WITH_TOOLS } else { DEFAULT };
         let template =
             self.environment.get_template(name).map_err(|_| refused("the tokenizer has no chat template"))?;

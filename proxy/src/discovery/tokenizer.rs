@@ -97,7 +97,7 @@ async fn agrees(
     let text = "It's 12345 naïve tests,\n\n\tof 日本語 and \u{1f600}  spaces.  ";
     let body = serde_json::json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
     let body = Bytes::from(body.to_string());
-    let ours = Body::read(Api::ChatCompletions, body.clone(), None)
+    let ours = Body::read(Api::ChatCompletions, body.clone())
         .and_then(|body| encoder.token_ids(&body))
         .map_err(|error| error.to_string())?
         .ids;

@@ -11,6 +11,7 @@ use rankwise_prompt::{Api, Body};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::PromptWork;
 use crate::pool::Pool;
 use crate::upstream::Origin;
 use crate::workers::Worker;
@@ -76,7 +77,7 @@ impl RemoteTokenizer {
     }
 
     /// The ids, or `None` if the engine does not tell them in time.
-    pub async fn token_ids(&self, pool: &Pool, body: &Body) -> Option<Vec<u32>> {
+    pub async fn token_ids(&self, pool: &Pool, body: &Body, work: &PromptWork) -> Option<Vec<u32>> {
         let request = tokenize_request(body.api(), body.bytes())?;
         let key = pool.key.bytes(&request);
         let half_max = (self.limits.entries_max / 2).max(1);
@@ -99,7 +100,9 @@ impl RemoteTokenizer {
                 return None;
             }
         };
-        let ids = serde_json::from_slice::<Answer>(&answer.body).ok()?.tokens;
+        let length = answer.body.len();
+        let read = move || serde_json::from_slice::<Answer>(&answer.body);
+        let ids = work.read_numbers(length, read).await?.ok()?.tokens;
         self.remembered.lock().put(key, ids.as_slice().into(), half_max);
         Some(ids)
     }

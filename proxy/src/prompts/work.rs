@@ -5,11 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rankwise_prompt::{Api, Body, BodyError, PromptCache};
+use rankwise_prompt::{
+    Api, Body, BodyError, Hashing, PromptCache, PromptEncoder, PromptHashes, block_hashes,
+};
 use tokio::sync::Semaphore;
 
-/// A longer body's JSON is not checked on a request thread: half a millisecond's worth.
-const READ_BYTES_MAX: usize = 1 << 20;
+// What of JSON or of text is read on a request thread: less than half a millisecond's worth of each.
+
+/// Bytes that are hashed to find out whether a body's beginning is known.
+const HASHED_BYTES_MAX: usize = 2 << 20;
+/// Bytes of JSON that are checked.
+const CHECKED_BYTES_MAX: usize = 512 << 10;
+/// Bytes of JSON that are numbers to be read.
+const NUMBERS_BYTES_MAX: usize = 64 << 10;
 
 /// Bounds of [`PromptWork`].
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +51,74 @@ impl PromptWork {
     /// # Errors
     /// [`BodyError::Json`].
     pub async fn read(self: &Arc<Self>, api: Api, bytes: Bytes) -> Result<Body, BodyError> {
-        if bytes.len() > READ_BYTES_MAX {
-            let (work, bytes) = (Arc::clone(self), bytes.clone());
-            if let Some(body) = self.aside(move || Body::read(api, bytes, Some(&work.cache))).await {
-                return body;
-            }
+        let (work, copy) = (Arc::clone(self), bytes.clone());
+        let body = if bytes.len() > HASHED_BYTES_MAX {
+            self.aside(move || work.cache.read(api, copy)).await
+        } else {
+            let beginning = self.cache.recognise(api, &bytes);
+            let new = bytes.len() - beginning.bytes();
+            self.do_or_aside(new <= CHECKED_BYTES_MAX, move || Body::read_from(api, copy, beginning)).await
+        };
+        // It has to be read to be answered at all, so without a turn it is read here.
+        body.unwrap_or_else(|| self.cache.read(api, bytes))
+    }
+
+    /// The block hashes of a body that brings its token ids. `None`: they were not read in time.
+    ///
+    /// # Errors
+    /// A [`BodyError`] that is the client's fault.
+    pub async fn given(
+        self: &Arc<Self>,
+        body: &Body,
+        hashing: Hashing<'_>,
+    ) -> Result<Option<PromptHashes>, BodyError> {
+        let copy = body.clone();
+        let given = self.read_numbers(body.bytes().len(), move || copy.given_token_ids()).await;
+        let given = given.transpose()?.flatten();
+        Ok(given.map(|given| block_hashes(&given, self.cache.key(), hashing)))
+    }
+
+    /// The block hashes of a body's prompt as `encoder` encodes it: here if it is short or mostly known, else aside, so that other requests
+    /// of this thread do not wait for it. `None`: they were not found in time.
+    ///
+    /// # Errors
+    /// A [`BodyError`].
+    pub async fn hashes(
+        self: &Arc<Self>,
+        encoder: &Arc<PromptEncoder>,
+        body: &Body,
+        hashing: Hashing<'_>,
+    ) -> Result<Option<PromptHashes>, BodyError> {
+        let in_passing = encoder.bytes_in_passing();
+        if body.new_bytes() <= in_passing
+            && let Some(hashes) = encoder.continue_body(body, hashing, &self.cache)?
+        {
+            return Ok(Some(hashes));
         }
-        Body::read(api, bytes, Some(&self.cache))
+        if body.bytes().len() <= in_passing {
+            return encoder.block_hashes(body, hashing, &self.cache).map(Some);
+        }
+        let (work, encoder, body) = (Arc::clone(self), Arc::clone(encoder), body.clone());
+        let (namespace, sizes) = (hashing.namespace, hashing.sizes.to_vec());
+        let long = move || encoder.block_hashes(&body, Hashing { namespace, sizes: &sizes }, &work.cache);
+        self.aside(long).await.transpose()
+    }
+
+    /// Reads numbers in JSON: aside if they are many.
+    pub async fn read_numbers<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.do_or_aside(bytes <= NUMBERS_BYTES_MAX, read).await
+    }
+
+    async fn do_or_aside<T: Send + 'static>(
+        &self,
+        little: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if little { Some(work()) } else { self.aside(work).await }
     }
 
     /// Does `work` on another thread. `None` if too much waits there already, or it takes too long.

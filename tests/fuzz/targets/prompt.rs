@@ -13,8 +13,8 @@ static ENCODER: LazyLock<PromptEncoder> = LazyLock::new(|| {
 });
 
 fuzz_target!(init: { LazyLock::force(&ENCODER); }, |body: &[u8]| {
-    for api in [Api::ChatCompletions, Api::Completions] {
-        let body = Body::read(api, body.to_vec().into(), None);
+    for api in [Api::ChatCompletions, Api::Responses, Api::Messages, Api::Completions] {
+        let body = Body::read(api, body.to_vec().into());
         if let Ok(prompt) = body.and_then(|body| ENCODER.token_ids(&body)) {
             assert!(prompt.ids.iter().all(|id| *id < 200_000) || api == Api::Completions);
         }

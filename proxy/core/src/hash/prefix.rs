@@ -55,6 +55,11 @@ impl Chain {
         });
         Self(prefixes.collect())
     }
+
+    /// From prefix hashes that stand in several places, in order.
+    pub fn joined(parts: &[&[PrefixHash]]) -> Self {
+        Self(parts.concat().into())
+    }
 }
 
 impl Deref for Chain {

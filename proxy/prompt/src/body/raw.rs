@@ -35,7 +35,12 @@ impl<'a> Raw<'a> {
     }
 
     pub(crate) fn is_empty_array(self) -> bool {
-        self.is_array() && self.bytes[1..].trim_ascii_start().first() == Some(&b']')
+        self.first_inside() == Some(b']')
+    }
+
+    /// What an array's first element begins with, or the bracket that closes it; none for anything else.
+    pub(crate) fn first_inside(self) -> Option<u8> {
+        self.bytes.strip_prefix(b"[")?.trim_ascii_start().first().copied()
     }
 
     /// A string's text.

@@ -8,7 +8,7 @@ use crate::cache::PromptCache;
 use crate::{Api, BodyError};
 
 fn read(body: &[u8]) -> Result<Body, BodyError> {
-    Body::read(Api::Completions, Bytes::copy_from_slice(body), None)
+    Body::read(Api::Completions, Bytes::copy_from_slice(body))
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn marked(cache: &PromptCache, count: usize, rest: &str) -> Bytes {
         .collect();
     let messages = serde_json::to_string(&messages).unwrap();
     let body = Bytes::from(format!("{{\"model\":\"m\",\"messages\":{messages}{rest}}}"));
-    if let Ok(read) = Body::read(Api::ChatCompletions, body.clone(), Some(cache)) {
+    if let Ok(read) = cache.read(Api::ChatCompletions, body.clone()) {
         for resumption in read.resumptions() {
             cache.put_mark(resumption.chain, read.mark(resumption).unwrap());
         }
@@ -97,10 +97,10 @@ fn a_known_beginning_is_not_read_again() {
     let cache = PromptCache::new(1 << 20, HashKey::new([1; 32]));
     marked(&cache, 40, "");
     let longer = marked(&cache, 43, ",\"stream\":true");
-    let body = Body::read(Api::ChatCompletions, longer.clone(), Some(&cache)).unwrap();
+    let body = cache.read(Api::ChatCompletions, longer.clone()).unwrap();
     assert!(body.known().unwrap().count > 30, "{:?}", body.known());
     assert!(body.new_bytes() < 2500, "{}", body.new_bytes());
-    let plain = Body::read(Api::ChatCompletions, longer.clone(), None).unwrap();
+    let plain = Body::read(Api::ChatCompletions, longer.clone()).unwrap();
     for field in Field::all() {
         assert_eq!(body.get(field).map(Raw::bytes), plain.get(field).map(Raw::bytes), "{}", field.name());
     }
@@ -108,7 +108,7 @@ fn a_known_beginning_is_not_read_again() {
     assert_eq!(last.0, 42);
     assert!(String::from_utf8_lossy(last.1).contains("42 xxx"));
     // Another API gives the same bytes another meaning.
-    assert!(Body::read(Api::Messages, longer, Some(&cache)).unwrap().known().is_none());
+    assert!(cache.read(Api::Messages, longer).unwrap().known().is_none());
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn a_known_beginning_hides_no_fault_and_no_duplicate() {
     marked(&cache, 40, "");
     for rest in [",", ",\"n\":}", "]", " x", ",\"messages\":3x"] {
         let broken = marked(&cache, 41, rest);
-        let with = Body::read(Api::ChatCompletions, broken.clone(), Some(&cache)).map(drop);
-        assert_eq!(with, Body::read(Api::ChatCompletions, broken, None).map(drop), "{rest}");
+        let with = cache.read(Api::ChatCompletions, broken.clone()).map(drop);
+        assert_eq!(with, Body::read(Api::ChatCompletions, broken).map(drop), "{rest}");
         assert!(with.is_err(), "{rest}");
     }
     let twice = marked(&cache, 41, ",\"messages\":[7]");
-    let body = Body::read(Api::ChatCompletions, twice, Some(&cache)).unwrap();
+    let body = cache.read(Api::ChatCompletions, twice).unwrap();
     assert!(body.known().is_none());
     assert_eq!(body.get(Field::Messages).unwrap().bytes(), b"[7]");
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rankwise_core::hash::{BlockHash, HashKey};
-use rankwise_core::ids::BlockSize;
+use rankwise_core::hash::{Chain, HashKey, PrefixHash};
 use smallvec::SmallVec;
 
 use super::Charge;
+use crate::hashing::{HEAD_TOKENS, Hashing, continue_chain, whole};
 
 /// A beginning of a prompt. Holds only what it adds to its parent: conversations that branch share their stem, and a long one costs memory
 /// in proportion to its length.
@@ -16,8 +16,8 @@ pub(crate) struct Node {
     tokens: usize,
     /// Ancestors.
     depth: usize,
-    /// For each block size the hashes of the whole blocks that the parent does not have.
-    blocks: SmallVec<[Box<[BlockHash]>; 1]>,
+    /// For each block size.
+    blocks: SmallVec<[Blocks; 1]>,
     /// The last tokens, as many as stand in no whole block of some size.
     tail: Box<[u32]>,
     /// The prompt's first tokens, shared with the parent once there are [`HEAD_TOKENS`].
@@ -25,21 +25,33 @@ pub(crate) struct Node {
     pub(super) charge: Charge,
 }
 
-/// The most tokens at a prompt's beginning that are kept as they are.
-pub(crate) const HEAD_TOKENS: usize = 1024;
+struct Blocks {
+    /// The whole blocks that the parent does not have.
+    new: Box<[PrefixHash]>,
+    /// The name of all whole blocks.
+    all: PrefixHash,
+}
 
 impl Node {
     pub(super) fn extend(
         parent: Option<&Arc<Self>>,
         ids: &[u32],
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
         key: &HashKey,
     ) -> Self {
         let before = parent.map_or(0, |parent| parent.tokens);
         let open = parent.map_or(&[][..], |parent| &parent.tail);
         let tokens = before + ids.len();
-        let blocks = sizes.iter().map(|size| new_blocks(open, before, ids, *size, key)).collect();
-        let kept = sizes.iter().map(|size| tokens % whole(*size)).max().unwrap_or(0);
+        let blocks = hashing.sizes.iter().enumerate().map(|(at, size)| {
+            let all = match parent {
+                Some(parent) => parent.blocks[at].all,
+                None => PrefixHash::root(hashing.namespace, *size),
+            };
+            let new = continue_chain(all, (open, before), ids, *size, key);
+            Blocks { all: new.last().copied().unwrap_or(all), new }
+        });
+        let blocks = blocks.collect();
+        let kept = hashing.sizes.iter().map(|size| tokens % whole(*size)).max().unwrap_or(0);
         let tail = match kept.checked_sub(ids.len()) {
             None | Some(0) => ids[ids.len() - kept..].into(),
             Some(of_parent) => [&open[open.len() - of_parent..], ids].concat().into(),
@@ -72,21 +84,22 @@ impl Node {
 
     /// Memory besides what [`super::store`] adds for each entry.
     pub(super) fn bytes(&self) -> usize {
-        let blocks: usize = self.blocks.iter().map(|blocks| size_of_val(&**blocks)).sum();
-        size_of::<Self>() + blocks + size_of_val(&*self.tail) + size_of_val(&*self.head)
+        let blocks: usize = self.blocks.iter().map(|blocks| size_of_val(&*blocks.new)).sum();
+        let shared = self.parent.as_ref().is_some_and(|parent| Arc::ptr_eq(&parent.head, &self.head));
+        let head = if shared { 0 } else { size_of_val(&*self.head) };
+        size_of::<Self>() + blocks + size_of_val(&*self.tail) + head
     }
 
-    /// All block hashes of the beginning, for the block size at this place among those it was made for.
-    pub(crate) fn gather(&self, size: usize) -> Vec<BlockHash> {
-        let mut parts = SmallVec::<[&[BlockHash]; 64]>::new();
+    /// All whole blocks of the beginning, for the block size at this place among those it was made for.
+    pub(crate) fn chain(&self, size: usize) -> Chain {
+        let mut parts = SmallVec::<[&[PrefixHash]; 64]>::new();
         let mut node = Some(self);
         while let Some(this) = node {
-            parts.extend(this.blocks.get(size).map(|blocks| &**blocks));
+            parts.extend(this.blocks.get(size).map(|blocks| &*blocks.new));
             node = this.parent.as_deref();
         }
-        let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-        parts.iter().rev().for_each(|part| all.extend_from_slice(part));
-        all
+        parts.reverse();
+        Chain::joined(&parts)
     }
 }
 
@@ -98,21 +111,4 @@ impl Drop for Node {
             next = node.parent.take();
         }
     }
-}
-
-fn whole(size: BlockSize) -> usize {
-    size.0.max(1) as usize
-}
-
-/// The hashes of the blocks that end within `ids`. `open` ends with the tokens of the block that is not whole yet after `before` tokens.
-fn new_blocks(open: &[u32], before: usize, ids: &[u32], size: BlockSize, key: &HashKey) -> Box<[BlockHash]> {
-    let whole = whole(size);
-    let begun = before % whole;
-    let (first, rest) = ids.split_at(ids.len().min((whole - begun) % whole));
-    let mut blocks = Vec::with_capacity((begun + ids.len()) / whole);
-    if begun + first.len() == whole {
-        blocks.push(key.block(&[&open[open.len() - begun..], first].concat(), &[]));
-    }
-    blocks.extend(rest.chunks_exact(whole).map(|block| key.block(block, &[])));
-    blocks.into()
 }

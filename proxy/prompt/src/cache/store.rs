@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::{CacheReport, Mark, Node};
+use super::{CacheReport, Node};
+use crate::body::Mark;
 
 /// Many, so that dropping a shard's old map takes little time.
 const SHARDS: usize = 256;
@@ -23,13 +24,19 @@ const ENTRY_OVERHEAD: usize = 160;
 
 #[derive(Clone)]
 pub(super) enum Entry {
-    Mark(Arc<Mark>),
+    Mark(Arc<KeptMark>),
     Node(Arc<Node>),
+}
+
+/// A mark in the table.
+pub(super) struct KeptMark {
+    pub(super) mark: Mark,
+    pub(super) _charge: Charge,
 }
 
 /// An entry's share of the memory in use, given back when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Charge(Option<(usize, Arc<AtomicUsize>)>);
+pub(super) struct Charge(Option<(usize, Arc<AtomicUsize>)>);
 
 impl Drop for Charge {
     fn drop(&mut self) {

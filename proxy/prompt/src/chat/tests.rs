@@ -1,9 +1,10 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{CUT, Request};
+use super::Request;
 use crate::files::Config;
-use crate::template::Template;
+use crate::template::{CUT, Conversation, Template};
+use crate::test_support::data;
 use crate::{Api, Body, BodyError};
 
 fn template(source: &str) -> Template {
@@ -14,12 +15,12 @@ fn template(source: &str) -> Template {
     .unwrap()
 }
 
-fn request(api: Api, body: Value, template: &Template) -> Result<Request, BodyError> {
-    let body = Body::read(api, Bytes::from(body.to_string()), None)?;
-    Request::parse(&body, template)
+fn request(api: Api, body: Value, template: &Template) -> Result<Conversation, BodyError> {
+    let body = Body::read(api, Bytes::from(body.to_string()))?;
+    Request::parse(&body, template).map(|request| request.conversation)
 }
 
-fn parsed(body: Value) -> Result<Request, BodyError> {
+fn parsed(body: Value) -> Result<Conversation, BodyError> {
     request(Api::ChatCompletions, body, &template(""))
 }
 
@@ -82,7 +83,7 @@ fn arguments_are_objects_and_calls_in_pydantics_order() {
         message(json!({"role": "assistant", "tool_calls": [call]}))["tool_calls"].to_string(),
         r#"[{"id":"c","function":{"arguments":{"b":1.0,"a":[]},"name":"f"},"type":"function","index":0}]"#
     );
-    for arguments in [json!(""), json!(null), json!({})] {
+    for arguments in [json!(""), json!(null), json!({}), json!("{"), json!("[1]"), json!([1])] {
         let calls = message(
             json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}),
         );
@@ -131,10 +132,6 @@ fn errors_name_the_place() {
     assert_eq!(place(json!({"role": "user", "content": [{"type": "text"}]})), "messages[1].content[0].text");
     assert_eq!(place(json!({"role": "assistant", "tool_calls": 1})), "messages[1].tool_calls");
     assert_eq!(place(json!({"role": "assistant", "tool_calls": [{}]})), "messages[1].tool_calls[0].function");
-    assert_eq!(
-        place(json!({"role": "assistant", "tool_calls": [{"function": {"arguments": "{"}}]})),
-        "messages[1].tool_calls[0].function.arguments"
-    );
     let messages = json!([{"role": "user"}]);
     assert_eq!(
         param(json!({"messages": messages, "tools": [{"function": {}}]})).unwrap(),
@@ -149,45 +146,94 @@ fn errors_name_the_place() {
 }
 
 #[test]
-fn responses_are_chats() {
-    let messages = |body| request(Api::Responses, body, &template("")).map(|request| json!(request.messages));
-    let user = |text: &str| json!({"role": "user", "content": text});
-    assert_eq!(
-        messages(json!({"instructions": "i", "input": "x"})).unwrap(),
-        json!([{"role": "system", "content": "i"}, user("x")])
-    );
-    let parts =
-        json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "y"}]}]);
-    assert_eq!(messages(json!({"input": parts})).unwrap(), json!([user("y")]));
-    for body in [
-        json!({"input": [{"type": "function_call", "name": "f"}]}),
-        json!({"input": "x", "tools": [{}]}),
-        json!({"input": "x", "reasoning": {"effort": "low"}}),
-    ] {
-        assert!(!messages(body.clone()).unwrap_err().is_client_fault(), "{body}");
-    }
-    assert!(messages(json!({"input": 3})).unwrap_err().is_client_fault());
+fn claude_codes_billing_header_is_no_part_of_a_system_message() {
+    let content =
+        |role: &str, content: Value| message(json!({"role": role, "content": content}))["content"].clone();
+    let text = "x-anthropic-billing-header: cch=1;\nYou are";
+    assert_eq!(content("system", json!(text)), "You are");
+    assert_eq!(content("user", json!(text)), text);
+    let parts = json!([{"type": "text", "text": "x-anthropic-billing-header: cch=1;"}, {"type": "text", "text": ""}, "a"]);
+    assert_eq!(content("system", parts), "\na");
 }
 
 #[test]
-fn anthropics_messages_are_chats() {
-    let parsed = |body| request(Api::Messages, body, &template(""));
-    let body = json!({
-        "system": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}, {"role": "assistant", "content": "y"}],
-        "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
-    });
-    let chat = parsed(body).unwrap();
-    assert_eq!(
-        json!(chat.messages),
-        json!([
-            {"role": "system", "content": "ab"}, {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
-        ])
-    );
-    assert_eq!(chat.tools.unwrap()[0]["function"]["parameters"], json!({"type": "object"}));
-    let image = json!([{"type": "text", "text": "x"}, {"type": "image", "source": {}}]);
-    assert!(parsed(json!({"messages": [{"role": "user", "content": image}]})).unwrap().cut);
-    let result = json!([{"type": "tool_result", "content": "x"}]);
-    let unknown = parsed(json!({"messages": [{"role": "user", "content": result}]})).unwrap_err();
-    assert!(!unknown.is_client_fault());
+fn what_a_tool_answered_is_one_text() {
+    let template = template("{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}");
+    let content = |content: Value| {
+        let body = json!({"messages": [{"role": "tool", "content": content}]});
+        request(Api::ChatCompletions, body, &template).unwrap().messages[0]["content"].clone()
+    };
+    assert_eq!(content(json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])), "a\nb");
+    let mixed = json!([{"type": "text", "text": "a"}, {"type": "tool_reference", "name": "f"}]);
+    assert_eq!(content(mixed.clone()), mixed);
+}
+
+/// What vLLM itself made of these bodies, by tests/data/vllm-0.32/normalise.py.
+#[test]
+fn bodies_of_all_apis_are_normalised_as_by_vllm() {
+    let cases = std::fs::read_to_string(data("vllm-0.32/normalised.jsonl")).unwrap();
+    let template =
+        template("{% for m in messages %}{{ m.role }}{{ m.content }}{{ enable_thinking }}{% endfor %}");
+    let mut known = 0;
+    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let api = Api::from_path(case["path"].as_str().unwrap()).unwrap();
+        let found = match request(api, case["body"].clone(), &template) {
+            Ok(found) => found,
+            // Left to the engine, which may refuse it as well.
+            Err(error) => {
+                assert!(case["known"] == false, "{}: {error}", case["name"]);
+                continue;
+            }
+        };
+        known += 1;
+        let text = |value: &Value| value.to_string();
+        let expected = &case["conversation"];
+        for (found, expected) in found.messages.iter().zip(expected.as_array().unwrap()) {
+            // Keys of a message come in any order; within its calls the order shows.
+            assert_eq!(found, expected, "{}", case["name"]);
+            assert_eq!(text(&found["tool_calls"]), text(&expected["tool_calls"]), "{}", case["name"]);
+        }
+        assert_eq!(found.messages.len(), expected.as_array().unwrap().len(), "{}", case["name"]);
+        assert_eq!(text(&json!(found.tools)), text(&case["tools"]), "{}", case["name"]);
+        let told = json!([found.add_generation_prompt, found.continue_final_message, found.kwargs]);
+        assert_eq!(told, case["settings"], "{}", case["name"]);
+    }
+    assert!(known >= 40, "{known}");
+}
+
+#[test]
+fn what_only_the_engine_can_know_is_left_to_it() {
+    let template = template("");
+    for (api, body) in [
+        (Api::Responses, json!({"input": [{"type": "item_reference", "id": "x"}]})),
+        (Api::Responses, json!({"input": [{"type": "function_call", "name": "f"}]})),
+        (Api::Responses, json!({"input": [{"type": "reasoning", "encrypted_content": "x"}]})),
+        (Api::Responses, json!({"input": [{"type": "message", "role": "assistant", "content": []}]})),
+        (Api::Messages, json!({"messages": [{"role": "user", "content": [{"type": "document"}]}]})),
+        (Api::Messages, json!({"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "f"}]})),
+        (
+            Api::Messages,
+            json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "name": "f"}]}]}),
+        ),
+    ] {
+        let error = request(api, body.clone(), &template).unwrap_err();
+        assert!(!error.is_client_fault(), "{body}: {error}");
+    }
+    assert!(request(Api::Responses, json!({"input": 3}), &template).unwrap_err().is_client_fault());
+    // Of a shape that no field expects: an answer of some kind, and no panic.
+    for odd in [json!(null), json!(3), json!("x"), json!([[]]), json!([3]), json!({})] {
+        for field in ["tools", "reasoning", "thinking", "output_config", "system", "instructions"] {
+            let _ = request(Api::Responses, json!({"input": "x", field: odd}), &template);
+            let _ = request(
+                Api::Messages,
+                json!({"messages": [{"role": "user", "content": "x"}], field: odd}),
+                &template,
+            );
+        }
+        for field in ["type", "content", "role", "output", "arguments"] {
+            let item = json!({"role": "user", "content": [{"type": "tool_result", field: odd}], field: odd});
+            let _ = request(Api::Responses, json!({"input": [item, odd]}), &template);
+            let _ = request(Api::Messages, json!({"messages": [item, odd]}), &template);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::{Api, Body, BodyError, PromptIds};
 
 fn given_token_ids(api: Api, body: &[u8]) -> Result<Option<PromptIds>, BodyError> {
-    Body::read(api, Bytes::copy_from_slice(body), None)?.given_token_ids()
+    Body::read(api, Bytes::copy_from_slice(body))?.given_token_ids()
 }
 
 fn given(body: Value) -> Option<Vec<u32>> {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rankwise_core::ids::BlockSize;
-
-use super::{Keep, PromptEncoder, PromptHashes, TextPrompt};
+use super::{PromptEncoder, TextPrompt};
 use crate::body::{Body, Field, Raw, Resumption};
 use crate::cache::{Node, PromptCache};
 use crate::chat;
 use crate::error::BodyError;
-use crate::template::Framing;
+use crate::hashing::{Hashing, PromptHashes};
+use crate::ids::Keep;
+use crate::template::{Conversation, Framing};
 
 /// Texts are cut at the first added token after so many bytes: nodes that are closer cost more than they save.
 const STRETCH: usize = 1024;
@@ -38,7 +38,7 @@ struct Stop {
 struct Walk<'a> {
     prompts: &'a PromptEncoder,
     cache: &'a PromptCache,
-    sizes: &'a [BlockSize],
+    hashing: Hashing<'a>,
     /// The ids before the text.
     prefix: &'a [u32],
     node: Option<Arc<Node>>,
@@ -63,7 +63,8 @@ impl Walk<'_> {
         }
         let last = self.part(&text[from..])?;
         let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-        let blocks = self.sizes.iter().enumerate().map(|(at, size)| (*size, last.gather(at))).collect();
+        let blocks =
+            self.hashing.sizes.iter().enumerate().map(|(at, size)| (*size, last.chain(at))).collect();
         Ok(PromptHashes {
             tokens: count(last.tokens()),
             reused: count(reused),
@@ -78,7 +79,7 @@ impl Walk<'_> {
         if self.node.is_none() && !self.prefix.is_empty() {
             ids.splice(..0, self.prefix.iter().copied());
         }
-        Ok(self.cache.extend(self.node.as_ref(), &ids, self.sizes))
+        Ok(self.cache.extend(self.node.as_ref(), &ids, self.hashing))
     }
 }
 
@@ -91,12 +92,12 @@ impl PromptEncoder {
     pub fn continue_body(
         &self,
         body: &Body,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
         cache: &PromptCache,
     ) -> Result<Option<PromptHashes>, BodyError> {
         let Some(known) = body.known() else { return Ok(None) };
         let Some(framing) = self.framing(body) else { return Ok(None) };
-        let names = self.names(body, sizes, cache, Kind::Body);
+        let names = self.names(body, hashing, cache, Kind::Body);
         let Some(node) = cache.node(cache.pair(names, known.chain)) else { return Ok(None) };
         let Some(prefix) = self.encoder.prefix(false) else { return Ok(None) };
 
@@ -113,8 +114,9 @@ impl PromptEncoder {
         if body.get(Field::AddGenerationPrompt).is_none_or(|raw| raw.bytes() == b"true") {
             framing.push_generation(&mut text);
         }
-        let stops = put_marks(body, &ends, names, cache);
-        let mut walk = Walk { prompts: self, cache, sizes, prefix, node: Some(node) };
+        put_marks(body, cache);
+        let stops = stops_of(body, &ends, names, cache);
+        let mut walk = Walk { prompts: self, cache, hashing, prefix, node: Some(node) };
         walk.go(&text, &stops, false).map(Some)
     }
 
@@ -123,7 +125,7 @@ impl PromptEncoder {
         &self,
         body: &Body,
         prompt: &TextPrompt,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
         cache: &PromptCache,
     ) -> Result<Option<PromptHashes>, BodyError> {
         let (Ok(cuts), Some(prefix)) = (self.encoder.cuts(), self.encoder.prefix(prompt.add_special_tokens))
@@ -133,8 +135,9 @@ impl PromptEncoder {
         if prompt.keep != Keep::All {
             return Ok(None);
         }
+        put_marks(body, cache);
         let text = &prompt.text;
-        let mut name = self.names(body, sizes, cache, Kind::Text);
+        let mut name = self.names(body, hashing, cache, Kind::Text);
         let mut stops = Vec::new();
         let mut from = 0;
         for at in cuts.places(text) {
@@ -153,23 +156,25 @@ impl PromptEncoder {
             }
             None => (0, None),
         };
-        stops.extend(self.body_stops(body, prompt, sizes, cache));
+        stops.extend(self.body_stops(body, prompt, hashing, cache));
         stops.retain(|stop| stop.at >= start);
         stops.sort_by_key(|stop| stop.at);
         stops.iter_mut().for_each(|stop| stop.at -= start);
-        let mut walk = Walk { prompts: self, cache, sizes, prefix, node };
+        let mut walk = Walk { prompts: self, cache, hashing, prefix, node };
         walk.go(&text[start..], &stops, prompt.truncated).map(Some)
     }
 
-    /// Where in a chat's text later bodies may go on, each with a mark for it.
+    /// Where in a chat's text later bodies may go on.
     fn body_stops(
         &self,
         body: &Body,
         prompt: &TextPrompt,
-        sizes: &[BlockSize],
+        hashing: Hashing<'_>,
         cache: &PromptCache,
     ) -> Vec<Stop> {
-        let (Some(framing), Some(request)) = (self.framing(body), &prompt.request) else { return Vec::new() };
+        let (Some(framing), Some(conversation)) = (self.framing(body), &prompt.conversation) else {
+            return Vec::new();
+        };
         if prompt.truncated {
             return Vec::new();
         }
@@ -178,8 +183,8 @@ impl PromptEncoder {
         if body.known().is_some() && whole.read_whole().is_err() {
             return Vec::new();
         }
-        let ends = message_ends(framing, request, &prompt.text);
-        put_marks(&whole, &ends, self.names(body, sizes, cache, Kind::Body), cache)
+        let ends = message_ends(framing, conversation, &prompt.text);
+        stops_of(&whole, &ends, self.names(body, hashing, cache, Kind::Body), cache)
     }
 
     /// The framing by which messages may be appended to this body's prompt, if by any.
@@ -194,11 +199,12 @@ impl PromptEncoder {
     }
 
     /// What the names of nodes begin with: all that besides the text or body decides over ids, hashes and who may share them.
-    fn names(&self, body: &Body, sizes: &[BlockSize], cache: &PromptCache, kind: Kind) -> u128 {
+    fn names(&self, body: &Body, hashing: Hashing<'_>, cache: &PromptCache, kind: Kind) -> u128 {
         let mut bytes = Vec::with_capacity(64);
         bytes.push(kind as u8);
         bytes.extend_from_slice(&self.id.to_le_bytes());
-        bytes.extend(sizes.iter().flat_map(|size| size.0.to_le_bytes()));
+        bytes.extend_from_slice(&hashing.namespace.0.to_le_bytes());
+        bytes.extend(hashing.sizes.iter().flat_map(|size| size.0.to_le_bytes()));
         bytes.extend_from_slice(&u32::MAX.to_le_bytes());
         let settings: &[Field] = match kind {
             Kind::Body => &SETTINGS,
@@ -223,11 +229,11 @@ enum Kind {
 
 /// After how many messages the text is how long, in order; from the end as far forward as the messages are plain. Empty if the text is not as
 /// the framing says.
-fn message_ends(framing: Framing, request: &chat::Request, text: &str) -> Vec<(usize, usize)> {
-    let rest = if request.add_generation_prompt { framing.strip_generation(text) } else { Some(text) };
+fn message_ends(framing: Framing, conversation: &Conversation, text: &str) -> Vec<(usize, usize)> {
+    let rest = if conversation.add_generation_prompt { framing.strip_generation(text) } else { Some(text) };
     let Some(mut rest) = rest else { return Vec::new() };
-    let mut ends = vec![(request.messages.len(), rest.len())];
-    for (count, message) in request.messages.iter().enumerate().skip(1).rev() {
+    let mut ends = vec![(conversation.messages.len(), rest.len())];
+    for (count, message) in conversation.messages.iter().enumerate().skip(1).rev() {
         let Some(shorter) = framing.strip(rest, message) else { break };
         rest = shorter;
         ends.push((count, rest.len()));
@@ -236,18 +242,22 @@ fn message_ends(framing: Framing, request: &chat::Request, text: &str) -> Vec<(u
     ends
 }
 
-/// Puts a mark into the cache for each place where `body` can be resumed and `ends` tells the text's length, and gives the nodes to be made for
-/// them.
-fn put_marks(body: &Body, ends: &[(usize, usize)], names: u128, cache: &PromptCache) -> Vec<Stop> {
-    let mut stops = Vec::new();
-    for resumption @ Resumption { messages, chain } in body.resumptions() {
-        let end = ends.binary_search_by_key(&messages, |(count, _)| *count);
-        if let (Ok(end), Some(mark)) = (end, body.mark(resumption)) {
-            cache.put_mark(chain, mark);
-            stops.push(Stop { at: ends[end].1, name: cache.pair(names, chain) });
+/// Remembers where bodies that begin like this one can be read on, whatever their template.
+fn put_marks(body: &Body, cache: &PromptCache) {
+    for resumption in body.resumptions() {
+        if let Some(mark) = body.mark(resumption) {
+            cache.put_mark(resumption.chain, mark);
         }
     }
-    stops
+}
+
+/// The nodes to be made for the places where `body` can be resumed and `ends` tells the text's length.
+fn stops_of(body: &Body, ends: &[(usize, usize)], names: u128, cache: &PromptCache) -> Vec<Stop> {
+    let stop = |Resumption { messages, chain }| {
+        let end = ends.binary_search_by_key(&messages, |(count, _)| *count).ok()?;
+        Some(Stop { at: ends[end].1, name: cache.pair(names, chain) })
+    };
+    body.resumptions().into_iter().filter_map(stop).collect()
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use rankwise_core::hash::HashKey;
+use rankwise_core::hash::{Chain, HashKey, Namespace};
 use rankwise_core::ids::BlockSize;
 use serde_json::{Value, json};
 
 use super::PromptEncoder;
 use crate::test_support::{data, qwen2_5, unpack_qwen2_5};
-use crate::{Api, Body, BodyError, EncoderKind, EncoderPreference, PromptCache, PromptIds, TokenizerFiles};
+use crate::{
+    Api, Body, BodyError, EncoderKind, EncoderPreference, Hashing, PromptCache, PromptIds, TokenizerFiles,
+};
 
 static FASTEST: LazyLock<PromptEncoder> =
     LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest).unwrap());
@@ -17,7 +19,7 @@ static REFERENCE: LazyLock<PromptEncoder> =
     LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Reference).unwrap());
 
 fn body_of(api: Api, body: &[u8]) -> Result<Body, BodyError> {
-    Body::read(api, Bytes::copy_from_slice(body), None)
+    Body::read(api, Bytes::copy_from_slice(body))
 }
 
 /// The ids of a body without any cache.
@@ -151,13 +153,14 @@ fn errors_are_told_apart() {
 fn hashes_are_of_whole_blocks() {
     let key = HashKey::new([7; 32]);
     let body = json!({"prompt": (0..100).collect::<Vec<u32>>()}).to_string();
-    let sizes = [BlockSize(16), BlockSize(64)];
+    let hashing = Hashing { namespace: Namespace(3), sizes: &[BlockSize(16), BlockSize(64)] };
     let cache = PromptCache::new(1 << 20, key.clone());
     let body = body_of(Api::Completions, body.as_bytes()).unwrap();
-    let hashes = FASTEST.block_hashes(&body, &sizes, &cache).unwrap();
+    let hashes = FASTEST.block_hashes(&body, hashing, &cache).unwrap();
     assert_eq!((hashes.tokens, hashes.truncated), (100, false));
     assert_eq!(hashes.blocks.iter().map(|(_, blocks)| blocks.len()).collect::<Vec<_>>(), [6, 1]);
-    assert_eq!(hashes.blocks[0].1[1], key.block(&(16..32).collect::<Vec<u32>>(), &[]));
+    let contents = [0, 16].map(|from| key.block(&(from..from + 16).collect::<Vec<u32>>(), &[]));
+    assert_eq!(hashes.blocks[0].1[..2], Chain::new(Namespace(3), BlockSize(16), contents)[..]);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use super::{RoutingFields, SessionKeys};
 use crate::{Api, Body, BodyError};
 
 fn routing_fields(api: Api, body: &[u8]) -> Result<RoutingFields, BodyError> {
-    Body::read(api, Bytes::copy_from_slice(body), None)?.routing_fields()
+    Body::read(api, Bytes::copy_from_slice(body))?.routing_fields()
 }
 
 fn chat(body: Value) -> Result<RoutingFields, BodyError> {

@@ -7,8 +7,13 @@ use minijinja_contrib::pycompat;
 use super::python_text::{self, is_space};
 
 pub(super) fn install(environment: &mut Environment<'static>) {
-    environment
-        .set_formatter(|out, _state, value| out.write_str(&python_text::str(value)).map_err(Error::from));
+    environment.set_formatter(|out, _state, value| {
+        match value.as_str() {
+            Some(text) => out.write_str(text),
+            None => out.write_str(&python_text::str(value)),
+        }
+        .map_err(Error::from)
+    });
     environment.set_unknown_method_callback(method);
     environment.add_filter("trim", |value: &Value, characters: Option<String>| {
         let text = python_text::str(value);

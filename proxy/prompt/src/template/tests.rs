@@ -1,11 +1,9 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::content_format::ContentFormat;
 use super::python_text::{float_repr, repr};
-use super::{Template, generation};
-use crate::chat::Request;
+use super::{Conversation, Template, generation};
 use crate::files::Config;
-use crate::prompt::Keep;
 use crate::test_support::data;
 use crate::{BodyError, TokenizerFiles};
 
@@ -14,18 +12,8 @@ fn template(sources: &[(&str, &str)]) -> Template {
     Template::new(Config { templates, ..Config::default() }, None).unwrap()
 }
 
-fn request(messages: Value) -> Request {
-    Request {
-        messages: messages.as_array().unwrap().clone(),
-        tools: None,
-        documents: None,
-        add_generation_prompt: true,
-        continue_final_message: false,
-        kwargs: Map::new(),
-        cut: false,
-        add_special_tokens: false,
-        keep: Keep::All,
-    }
+fn request(messages: Value) -> Conversation {
+    Conversation { messages: messages.as_array().unwrap().clone(), ..Conversation::default() }
 }
 
 #[test]

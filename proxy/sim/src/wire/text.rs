@@ -82,7 +82,7 @@ impl Text {
 
     /// The prompt of a body of this API; with several prompts, the first.
     pub(crate) fn prompt(&self, api: Api, body: &[u8]) -> Result<Vec<u32>, String> {
-        Body::read(api, Bytes::copy_from_slice(body), None)
+        Body::read(api, Bytes::copy_from_slice(body))
             .and_then(|body| self.encoder.token_ids(&body))
             .map(|prompt| prompt.ids)
             .map_err(|error| error.to_string())

@@ -2,14 +2,14 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use rankwise_core::hash::HashKey;
+use rankwise_core::hash::{HashKey, Namespace};
 use rankwise_core::ids::BlockSize;
 use serde_json::{Value, json};
 
-use crate::prompt::block_hashes;
 use crate::test_support::qwen2_5;
 use crate::{
-    Api, Body, BodyError, EncoderPreference, PromptCache, PromptEncoder, PromptHashes, Reuse, TokenizerFiles,
+    Api, Body, BodyError, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes, Reuse,
+    TokenizerFiles, block_hashes,
 };
 
 static QWEN: LazyLock<PromptEncoder> =
@@ -22,7 +22,11 @@ static OTHER: LazyLock<PromptEncoder> = LazyLock::new(|| {
     PromptEncoder::from_files(&files, EncoderPreference::Fastest).unwrap()
 });
 
-const SIZES: [BlockSize; 2] = [BlockSize(16), BlockSize(5)];
+const HASHING: Hashing<'static> = hashing(&[BlockSize(16), BlockSize(5)]);
+
+const fn hashing(sizes: &[BlockSize]) -> Hashing<'_> {
+    Hashing { namespace: Namespace(1), sizes }
+}
 
 fn cache(bytes_max: usize) -> PromptCache {
     PromptCache::new(bytes_max, HashKey::new([3; 32]))
@@ -34,13 +38,13 @@ fn cached(
     body: &Bytes,
     cache: &PromptCache,
 ) -> Result<PromptHashes, BodyError> {
-    encoder.block_hashes(&Body::read(api, body.clone(), Some(cache))?, &SIZES, cache)
+    encoder.block_hashes(&cache.read(api, body.clone())?, HASHING, cache)
 }
 
 /// Without any cache.
 fn plain(encoder: &PromptEncoder, api: Api, body: &Bytes, key: &HashKey) -> Result<PromptHashes, BodyError> {
-    let ids = encoder.token_ids(&Body::read(api, body.clone(), None)?)?;
-    Ok(block_hashes(&ids, key, &SIZES))
+    let ids = encoder.token_ids(&Body::read(api, body.clone())?)?;
+    Ok(block_hashes(&ids, key, HASHING))
 }
 
 /// Checks that the cache changes nothing, and tells how many tokens it saved.
@@ -89,7 +93,7 @@ fn a_next_turn_costs_its_own_tokens() {
     assert_eq!(check(&QWEN, Api::ChatCompletions, &first, &cache), 0);
     let next = chat(&turns(42), &json!({"stream": true}));
     let total = plain(&QWEN, Api::ChatCompletions, &next, cache.key()).unwrap().tokens;
-    assert!(Body::read(Api::ChatCompletions, next.clone(), Some(&cache)).unwrap().known().is_some());
+    assert!(cache.read(Api::ChatCompletions, next.clone()).unwrap().known().is_some());
     let reused = check(&QWEN, Api::ChatCompletions, &next, &cache);
     assert!(reused > total * 9 / 10, "{reused} of {total}");
     // And the one after it, from what the second left.
@@ -151,12 +155,42 @@ fn encoders_and_block_sizes_are_kept_apart() {
         check(&QWEN, Api::ChatCompletions, &body, &cache);
         check(&OTHER, Api::ChatCompletions, &body, &cache);
     }
-    let read = Body::read(Api::ChatCompletions, body, Some(&cache)).unwrap();
+    let read = cache.read(Api::ChatCompletions, body).unwrap();
     for sizes in [&[BlockSize(16)][..], &[BlockSize(5), BlockSize(16)], &[BlockSize(64)]] {
-        let right = block_hashes(&QWEN.token_ids(&read).unwrap(), cache.key(), sizes);
-        let found = QWEN.block_hashes(&read, sizes, &cache).unwrap();
+        let right = block_hashes(&QWEN.token_ids(&read).unwrap(), cache.key(), hashing(sizes));
+        let found = QWEN.block_hashes(&read, hashing(sizes), &cache).unwrap();
         assert_eq!(found.blocks, right.blocks);
     }
+}
+
+#[test]
+fn namespaces_are_kept_apart() {
+    let cache = cache(1 << 24);
+    let body = chat(&turns(20), &json!({}));
+    let mut seen = Vec::new();
+    for namespace in [1, 2, 1].map(Namespace) {
+        let hashing = Hashing { namespace, ..HASHING };
+        let found = cached_in(&QWEN, &body, hashing, &cache);
+        let right = block_hashes(
+            &QWEN.token_ids(&Body::read(Api::ChatCompletions, body.clone()).unwrap()).unwrap(),
+            cache.key(),
+            hashing,
+        );
+        assert_eq!(found.blocks, right.blocks);
+        seen.push((found.reused > 0, found.blocks));
+    }
+    assert!(!seen[1].0 && seen[2].0, "what is another namespace's is not reused");
+    assert_ne!(seen[0].1, seen[1].1);
+}
+
+fn cached_in(
+    encoder: &PromptEncoder,
+    body: &Bytes,
+    hashing: Hashing<'_>,
+    cache: &PromptCache,
+) -> PromptHashes {
+    let body = cache.read(Api::ChatCompletions, body.clone()).unwrap();
+    encoder.block_hashes(&body, hashing, cache).unwrap()
 }
 
 #[test]

@@ -1,12 +1,10 @@
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Framing, KNOWN, digest};
-use crate::chat::Request;
 use crate::cuts::Cuts;
 use crate::files::Config;
-use crate::prompt::Keep;
-use crate::template::Template;
+use crate::template::{Conversation, Template};
 use crate::test_support::qwen2_5;
 
 const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
@@ -23,18 +21,13 @@ fn cuts() -> Cuts {
 
 fn render(source: &str, messages: &[Value], tools: bool, add_generation_prompt: bool) -> String {
     let config = Config { templates: vec![("default".to_owned(), source.to_owned())], ..Config::default() };
-    let request = Request {
+    let conversation = Conversation {
         messages: messages.to_vec(),
         tools: tools.then(|| json!([{"type": "function", "function": {"name": "f"}}])),
-        documents: None,
         add_generation_prompt,
-        continue_final_message: false,
-        kwargs: Map::new(),
-        cut: false,
-        add_special_tokens: false,
-        keep: Keep::All,
+        ..Conversation::default()
     };
-    Template::new(config, None).unwrap().render(&request).unwrap().text
+    Template::new(config, None).unwrap().render(&conversation).unwrap().text
 }
 
 #[test]

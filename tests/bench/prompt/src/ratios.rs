@@ -1,0 +1,157 @@
+//! How many times as long Hugging Face tokenizers takes to encode a prompt as the path from its body to its block hashes does.
+//!
+//! `warm`: all but the last two messages were seen before; `template`: the same with a chat template of which nothing is known;
+//! `cold`: nothing was seen before. The two take turns, five prompts of ours to one of theirs, so that both see the same machine; the
+//! reference is given the rendered text.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
+use fastrand::Rng;
+use rankwise_core::hash::{HashKey, Namespace};
+use rankwise_core::ids::BlockSize;
+use rankwise_measure::cpu::thread_cpu;
+use rankwise_measure::samples::Samples;
+use rankwise_prompt::test_support::qwen2_5;
+use rankwise_prompt::{
+    Api, Body, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes, TokenizerFiles,
+    block_hashes,
+};
+use serde_json::Value;
+use tokenizers::Tokenizer;
+
+use crate::targets::print;
+use crate::texts::{Texts, body, rendered};
+
+const HASHING: Hashing<'static> = Hashing { namespace: Namespace(1), sizes: &[BlockSize(16)] };
+const CACHE_BYTES: usize = 256 << 20;
+
+/// The reference takes a thousand times as long, and leaves the processor's caches as no request before does.
+const OURS_TO_THEIRS: usize = 5;
+
+/// What stands before the last two messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum History {
+    Seen,
+    New,
+}
+
+pub(crate) fn run(trials: usize) -> anyhow::Result<()> {
+    let files = qwen2_5();
+    let config: Value = serde_json::from_slice(files.config.as_deref().unwrap_or_default())?;
+    let template = config["chat_template"].as_str().context("the tokenizer has no template")?;
+    // A comment more, and it is a template that nobody has read.
+    let unknown = TokenizerFiles { chat_template: Some(format!("{template}{{# #}}")), ..files.clone() };
+    let bench = Bench {
+        trials,
+        texts: Texts::new(),
+        reference: Tokenizer::from_bytes(&files.tokenizer).map_err(|error| anyhow!("{error}"))?,
+    };
+    let known = PromptEncoder::from_files(files, EncoderPreference::Fastest)?;
+    let unknown = PromptEncoder::from_files(&unknown, EncoderPreference::Fastest)?;
+    println!(
+        "# encoder {}, reuse {} and {}",
+        known.encoder().kind,
+        known.reuse().name(),
+        unknown.reuse().name()
+    );
+    bench.against_reference("warm_8k_ratio", &known, 8 << 10, History::Seen)?;
+    bench.against_reference("warm_64k_ratio", &known, 64 << 10, History::Seen)?;
+    bench.against_reference("warm_128k_ratio", &known, 128 << 10, History::Seen)?;
+    bench.against_reference("template_64k_ratio", &unknown, 64 << 10, History::Seen)?;
+    bench.against_reference("cold_64k_ratio", &known, 64 << 10, History::New)
+}
+
+/// The warm 64k case over and over.
+pub(crate) fn profile(times: usize) -> anyhow::Result<()> {
+    let known = PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest)?;
+    let texts = Texts::new();
+    let mut random = Rng::with_seed(3);
+    let cache = cache();
+    let history = texts.conversation(&mut random, 64 << 10);
+    hashes(&known, &body(&history), &cache)?;
+    // Made before, so that there is little else to see.
+    let mut longer = || body(&[&history[..], &texts.turn(&mut random)].concat());
+    let bodies: Vec<Bytes> = (0..times).map(|_| longer()).collect();
+    for body in &bodies {
+        black_box(hashes(&known, body, &cache)?);
+    }
+    Ok(())
+}
+
+struct Bench {
+    trials: usize,
+    texts: Texts,
+    reference: Tokenizer,
+}
+
+impl Bench {
+    fn against_reference(
+        &self,
+        name: &str,
+        encoder: &PromptEncoder,
+        tokens: usize,
+        history: History,
+    ) -> anyhow::Result<()> {
+        let mut random = Rng::with_seed(tokens as u64);
+        let cache = cache();
+        let mut messages = self.texts.conversation(&mut random, tokens);
+        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+        let mut count = 0;
+        for trial in 0..self.trials {
+            match history {
+                History::New => messages = self.texts.conversation(&mut random, tokens),
+                History::Seen => drop(hashes(encoder, &body(&messages), &cache)?),
+            }
+            let longer = [&messages[..], &self.texts.turn(&mut random)].concat();
+            let (text, longer) = (rendered(&longer), body(&longer));
+
+            let (time, found) = timed(|| hashes(encoder, &longer, &cache));
+            let found = found?;
+            ours.push(time);
+            count = found.tokens;
+            if trial % OURS_TO_THEIRS > 0 {
+                continue;
+            }
+            let (time, ids) = timed(|| self.reference.encode_fast(black_box(text.as_str()), false));
+            let ids = ids.map_err(|error| anyhow!("{error}"))?;
+            theirs.push(time);
+            if trial == 0 {
+                let whole = encoder.token_ids(&Body::read(Api::ChatCompletions, longer)?)?;
+                ensure!(whole.ids == ids.get_ids(), "{name}: other ids than the reference");
+                ensure!(
+                    found.blocks == block_hashes(&whole, cache.key(), HASHING).blocks,
+                    "{name}: other hashes"
+                );
+            }
+        }
+        println!(
+            "# {name}: {count} tokens; ours p50 {:.1} us, p90 {:.1}; tokenizers {:.0} us",
+            ours.p50() / 1e3,
+            ours.quantile(0.9) / 1e3,
+            theirs.p50() / 1e3,
+        );
+        print(name, theirs.p50() / ours.p50(), "x");
+        Ok(())
+    }
+}
+
+fn cache() -> PromptCache {
+    PromptCache::new(CACHE_BYTES, HashKey::new([7; 32]))
+}
+
+/// All that the proxy does with a body before it decides.
+fn hashes(encoder: &PromptEncoder, body: &Bytes, cache: &PromptCache) -> anyhow::Result<PromptHashes> {
+    let body = cache.read(Api::ChatCompletions, body.clone())?;
+    black_box(body.routing_fields()?);
+    Ok(encoder.block_hashes(&body, HASHING, cache)?)
+}
+
+/// CPU time of this thread, and the result.
+fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+    let started = thread_cpu();
+    let result = work();
+    (thread_cpu() - started, result)
+}
