@@ -70,7 +70,9 @@ async fn workers_of_a_file_come_change_and_go_under_traffic() {
 
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = tokio::task::JoinSet::new();
-    (0..4).for_each(|_| drop(clients.spawn(traffic(proxy.client, Arc::clone(&stop)))));
+    for _ in 0..4 {
+        clients.spawn(traffic(proxy.client, Arc::clone(&stop)));
+    }
     write(&path, &named(&fleet, &[1, 2], &json!({})));
     become_ready(&proxy, &["w1", "w2"], "file").await;
     wait_until("the one that is no longer named to be gone", async || {

@@ -257,6 +257,47 @@ async fn a_rank_that_disobeys_the_pin_is_not_admitted() {
 }
 
 #[tokio::test]
+async fn a_rank_that_begins_to_disobey_is_found_by_what_its_events_do_not_tell() {
+    let fleet = two_workers().await;
+    let config = "limits:\n  upstream: { probe_interval: 100ms }\n  health: { window: 1ms }\n";
+    // One that has prompts read: what they consist of is expected to be told.
+    let proxy = Proxy::configured(&fleet, config, &["--policy", "kv"]).await;
+    fleet.workers()[0].fault(Fault::IgnorePin);
+    let mut seed = 0;
+    // A thousand blocks of each rank have to stay untold before it is doubted.
+    wait_until("both ranks to be found out", async || {
+        let bodies = (0..40).map(|number| completion(seed + number, 800)).collect();
+        seed += 40;
+        let replies = all_at_once(&proxy, "/v1/completions", bodies, 8).await;
+        assert!(replies.iter().all(is_whole));
+        let out = out(&proxy).await;
+        out.len() == 2 && out.iter().all(|((worker, _), why)| worker == "w0" && why == "disobeyed")
+    })
+    .await;
+    fleet.workers()[0].heal();
+    all_in(&proxy).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_gives_requests_up_is_out() {
+    let fleet = two_workers().await;
+    let config = format!("{UNWATCHED}  health: {{ window: 1ms }}\n");
+    let proxy = Proxy::configured(&fleet, &config, &[]).await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    // As vLLM's, one of whose ranks has died, says of what ran on the others.
+    fleet.workers()[0].fault(Fault::AbortAfterFirst);
+    wait_until("a rank to be taken out for it", async || {
+        proxy.client.chat(&streamed(chat("hello"))).await;
+        proxy.metric("rankwise_ranks_taken_out_total", "reason=\"error_in_answer\"").await >= 1.0
+    })
+    .await;
+    fleet.workers()[0].heal();
+    all_in(&proxy).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_rank_whose_events_tell_nothing_is_not_trusted() {
     let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
     fleet.workers()[0].fault(Fault::SilentRank(1));

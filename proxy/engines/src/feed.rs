@@ -8,61 +8,25 @@
 //! bytes, or not at all though the engine answers, the engine was restarted meanwhile, however far its numbers have
 //! come since.
 
+mod action;
 mod config;
 mod frames;
 mod history;
 mod replay;
+mod standing;
 
 use bytes::Bytes;
 use rankwise_core::event::CacheEvent;
 use rankwise_core::ids::Millis;
 
 use crate::events::{self, Skipped, Translation, Translator};
+pub use action::FeedAction;
 pub use config::{FeedConfig, FeedCounters};
 pub use frames::replay_request;
 use frames::{Frames, Message};
 use history::History;
 use replay::{Buffer, Replay};
-
-/// What the caller has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FeedAction {
-    /// Apply this to the rank's index. Never [`CacheEvent::Cleared`].
-    Apply(CacheEvent),
-    /// Empty the rank's index.
-    Clear,
-    /// Drop the DEALER socket of any earlier replay, open a new one to the replay endpoint, send
-    /// [`replay_request`]`(from)`, and pass what comes to [`Feed::replay`] with this id.
-    RequestReplay {
-        /// First sequence number wanted.
-        from: u64,
-        /// Which replay this is.
-        id: u64,
-    },
-}
-
-/// Where the feed stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeedPhase {
-    /// Not connected: nothing is known of what happens there.
-    Disconnected,
-    /// Reading again what is missing.
-    Replaying,
-    /// Every message so far was applied in order.
-    Live,
-}
-
-/// How much of the rank's cache the index can hold. It never holds what the rank has not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completeness {
-    /// Everything since the engine started, or since its cache was last empty.
-    Complete,
-    /// The beginning is gone from the engine's replay buffer too: blocks stored before stay unknown until the cache is
-    /// cleared or they are reported again ([`crate::vllm::cold`]).
-    Partial,
-    /// Something is missing that no replay was to be had for.
-    Unreplayed,
-}
+pub use standing::{Completeness, FeedPhase};
 
 /// The state machine of one rank.
 #[derive(Debug)]

@@ -34,6 +34,15 @@ pub(super) struct Registration {
     _groups: WorkerGroups,
 }
 
+/// Bounds of what is started because of a worker.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// Of event feeds.
+    pub(super) events: &'a config::EventLimits,
+    /// Of its ranks' health.
+    pub(super) health: &'a HealthSettings,
+}
+
 /// Numbers that are never given twice.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
@@ -63,8 +72,7 @@ impl Registration {
         config: &config::Worker,
         description: Description,
         alarm: Arc<Notify>,
-        events: &config::EventLimits,
-        health: &HealthSettings,
+        Bounds { events, health }: Bounds<'_>,
     ) -> Self {
         let stop = CancellationToken::new();
         let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
@@ -158,6 +166,15 @@ impl Registration {
             pool.state.restart_target(rank.target.id);
             rank.target.engine.forget();
             rank.health.restarted(clock::now());
+        }
+    }
+
+    /// Has those ranks prove themselves whose events do not tell of what they were sent: it may go elsewhere.
+    pub(super) fn doubt_unconfirmed(&self, pool: &Pool) {
+        for rank in self.worker.ranks.iter().filter(|rank| rank.has_events) {
+            if pool.state.pending_report(rank.target.id).is_some_and(|report| report.weight_zeroed) {
+                rank.health.doubt(clock::now());
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{Description, ProbeLimits, describe};
-use super::register::{Numbers, Registration};
+use super::register::{Bounds, Numbers, Registration};
 use super::status::WorkerStatus;
 use super::tokenizer;
 use crate::clock;
@@ -186,8 +186,7 @@ impl Supervision {
             &self.config,
             description,
             alarm,
-            &self.events,
-            &self.health,
+            Bounds { events: &self.events, health: &self.health },
         ));
     }
 
@@ -214,6 +213,7 @@ impl Supervision {
                 continue;
             }
             next_health = Instant::now() + self.health_interval;
+            present.doubt_unconfirmed(&self.pool);
             match self.check(origin, engine.health_path()).await {
                 Ok(()) => {}
                 Err((true, error)) => return (Lost::Refused, error),

@@ -38,7 +38,9 @@ impl Attendant<'_> {
             match rank.health.next(clock::now()) {
                 Next::Prove => self.prove(rank).await,
                 // Woken or not: what counts is how it stands then.
-                Next::Sleep(time) => drop(tokio::time::timeout(time, rank.health.woken()).await),
+                Next::Sleep(time) => {
+                    let _ = tokio::time::timeout(time, rank.health.woken()).await;
+                }
             }
         }
     }
