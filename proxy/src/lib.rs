@@ -23,6 +23,7 @@ pub mod health;
 pub mod listen;
 pub mod logging;
 pub mod metrics;
+pub mod parity;
 pub mod policies;
 pub mod pool;
 pub mod prompts;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::decisions::Decisions;
 use crate::error::{ProxyError, Stage};
 use crate::metrics::{Metrics, PoolMetrics};
+use crate::parity::Parity;
 use crate::policies::PoolPolicies;
 use crate::prompts::PromptSource;
 use crate::sessions::PoolSessions;
@@ -78,6 +79,8 @@ pub struct Pool {
     pub decisions: Decisions,
     /// How prompts become token ids.
     pub prompts: PromptSource,
+    /// Whether they are what its engines have.
+    pub parity: Parity,
     /// The key of all block hashes.
     pub key: HashKey,
     /// Which requests belong together.
@@ -144,6 +147,7 @@ impl Pool {
             policies: parts.policies,
             decisions: parts.decisions,
             prompts: parts.prompts,
+            parity: Parity::default(),
             key: parts.key,
             sessions: parts.sessions,
             heal_cold_roots: parts.heal_cold_roots,

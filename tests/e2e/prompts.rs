@@ -3,7 +3,7 @@
 use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::json;
 
-use crate::harness::{Proxy, all_at_once, chat, fast, fleet, metric, text};
+use crate::harness::{Proxy, all_at_once, chat, fast, fleet, metric, text, wait_until};
 
 async fn prompts(proxy: &Proxy, source: &str) -> f64 {
     metric(&proxy.metrics().await, "rankwise_prompts_total", &[&format!("source=\"{source}\"")])
@@ -94,5 +94,54 @@ async fn a_generic_engine_is_routed_by_load_and_told_no_rank() {
         assert!(arrivals.iter().all(|arrival| arrival.rank_headers().is_empty()));
     }
     assert_eq!(prompts(&proxy, "none").await, 32.0);
+    fleet.stop().await;
+}
+
+/// The proxy is given another chat template than the engines use.
+#[tokio::test]
+async fn overlap_is_approximate_where_the_engines_token_ids_are_others() {
+    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        let own = fleet.workers()[0].tokenizer_folder().join(file);
+        std::fs::copy(own, folder.path().join(file)).expect("copied");
+    }
+    let template = "{% for m in messages %}another {{ m.content }}{% endfor %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("written");
+    let other = folder.path().display().to_string();
+    let wrong = Proxy::serving(&fleet, &["--policy", "kv", "--tokenizer", &other]).await;
+    wrong.all_ready(&fleet).await;
+    let checked = async |proxy: &Proxy, result: &str| {
+        let labels = ["engine=\"vllm\"", "model=\"sim\"", &format!("result=\"{result}\"")];
+        metric(&proxy.metrics().await, "rankwise_prompt_blocks_total", &labels)
+    };
+    for seed in 0..40 {
+        assert_eq!(wrong.client.chat(&chat(&text(seed, 300))).await.status, 200);
+    }
+    wait_until("the contradiction", async || {
+        metric(&wrong.metrics().await, "rankwise_overlap_approximate", &[]) > 0.0
+    })
+    .await;
+    assert!(checked(&wrong, "unconfirmed").await >= 200.0);
+    let pools = wrong.admin.get("/v1/pools").await.json();
+    let overlap = &pools["pools"][0]["overlap"];
+    assert_eq!(overlap["approximate"], true);
+    assert!(overlap["reasons"][0].as_str().expect("a reason").contains("token ids are others"), "{overlap}");
+    let ready = wrong.status.get("/readyz").await;
+    assert!(
+        ready.status == 200 && ready.text().contains("overlap approximate: worker w0 rank"),
+        "{}",
+        ready.text()
+    );
+    assert!(wrong.log().iter().any(|line| line.contains("overlap approximate")));
+    drop(wrong);
+
+    let right = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+    right.all_ready(&fleet).await;
+    for seed in 100..140 {
+        assert_eq!(right.client.chat(&chat(&text(seed, 300))).await.status, 200);
+    }
+    wait_until("a sample of each rank", async || checked(&right, "confirmed").await >= 500.0).await;
+    assert_eq!(metric(&right.metrics().await, "rankwise_overlap_approximate", &[]), 0.0);
     fleet.stop().await;
 }

@@ -56,8 +56,14 @@ impl Target {
 
     /// What the policy should know about it: by its health and by its feed.
     pub fn condition(&self) -> Condition {
-        let condition = self.health.condition();
-        if self.feed.is_trusted() { condition } else { condition.and(Condition::UNTRUSTED) }
+        let mut condition = self.health.condition();
+        if !self.feed.is_trusted() {
+            condition = condition.and(Condition::UNTRUSTED);
+        }
+        if self.feed.is_contradicted() {
+            condition = condition.and(Condition::APPROXIMATE);
+        }
+        condition
     }
 }
 
@@ -66,7 +72,7 @@ impl Target {
 pub struct Condition(pub u32);
 
 impl Condition {
-    /// Overlap is learned from our own decisions, not from the engine's events.
+    /// Overlap is learned from our own decisions, not from the engine's events, or these events contradict our predictions.
     pub const APPROXIMATE: Self = Self(1);
     /// The index of this rank is not to be trusted.
     pub const UNTRUSTED: Self = Self(1 << 1);
@@ -241,6 +247,7 @@ impl EngineLoad {
 #[derive(Debug)]
 pub struct FeedState {
     trusted: AtomicBool,
+    contradicted: AtomicBool,
     missing_since_ms: AtomicU64,
     next_sequence: AtomicU64,
 }
@@ -249,6 +256,7 @@ impl Default for FeedState {
     fn default() -> Self {
         Self {
             trusted: AtomicBool::new(false),
+            contradicted: AtomicBool::new(false),
             missing_since_ms: AtomicU64::new(u64::MAX),
             next_sequence: AtomicU64::new(u64::MAX),
         }
@@ -256,6 +264,16 @@ impl Default for FeedState {
 }
 
 impl FeedState {
+    /// Whether the rank's events name other blocks than its prompts were predicted to have.
+    pub fn is_contradicted(&self) -> bool {
+        self.contradicted.load(Relaxed)
+    }
+
+    /// Says whether they do.
+    pub fn set_contradicted(&self, contradicted: bool) {
+        self.contradicted.store(contradicted, Relaxed);
+    }
+
     /// Whether the index of this rank can be relied on. It cannot until a feed has said so.
     pub fn is_trusted(&self) -> bool {
         self.trusted.load(Relaxed)

@@ -16,6 +16,7 @@ pub(super) fn list(admin: &Admin) -> Value {
 
 pub(super) fn one(pool: &Pool) -> Value {
     let mode = pool.prompts.mode();
+    let contradictions = pool.parity.contradictions(pool);
     let workers = pool.workers.current();
     json!({
         "name": pool.name,
@@ -30,6 +31,7 @@ pub(super) fn one(pool: &Pool) -> Value {
         "block_size": pool.block_size().0,
         "targets": pool.state.targets().len(),
         "token_ids": mode.describe(),
+        "overlap": { "approximate": !contradictions.is_empty(), "reasons": contradictions },
         "queued_requests": pool.queued(),
         "policy": policy(pool),
     })

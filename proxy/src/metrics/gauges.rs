@@ -29,6 +29,8 @@ struct Page {
     capacity_blocks: GaugeVec,
     event_lag: GaugeVec,
     pending_confirmed: IntCounterVec,
+    parity: IntCounterVec,
+    approximate: GaugeVec,
     imbalance: GaugeVec,
     index_blocks: GaugeVec,
     index_bytes: GaugeVec,
@@ -58,6 +60,14 @@ impl Page {
             &["pool", "worker", "dp_rank", "result"],
         )?;
         registry.register(Box::new(pending_confirmed.clone()))?;
+        let parity = IntCounterVec::new(
+            Opts::new(
+                "rankwise_prompt_blocks_total",
+                "Blocks that prompts were predicted to have computed, by whether the engine's own token ids confirmed them.",
+            ),
+            &["pool", "engine", "model", "result"],
+        )?;
+        registry.register(Box::new(parity.clone()))?;
         let refused = IntCounterVec::new(
             Opts::new(
                 "rankwise_connections_refused_total",
@@ -127,6 +137,12 @@ impl Page {
             connections: gauge("rankwise_connections", "Open client connections.", &[])?,
             refused,
             pending_confirmed,
+            parity,
+            approximate: gauge(
+                "rankwise_overlap_approximate",
+                "Ranks whose KV events contradict the blocks that prompts are predicted to have.",
+                &["pool"],
+            )?,
             registry,
         })
     }
@@ -165,6 +181,7 @@ impl Page {
                 }
             }
         }
+        self.parity(pool);
         self.groups(pool);
         let stats = pool.state.index_stats();
         self.index_blocks.with_label_values(&[&pool.name]).set(stats.blocks as f64);
@@ -181,6 +198,17 @@ impl Page {
             let labels = [pool.name.as_str(), &version.to_string(), &version.digest, serving];
             self.policy_info.with_label_values(&labels).set(1.0);
         }
+    }
+
+    fn parity(&self, pool: &Pool) {
+        for ((engine, model), checked) in pool.parity.checked() {
+            for (result, count) in [("confirmed", checked.confirmed), ("unconfirmed", checked.unconfirmed)] {
+                let labels = [pool.name.as_str(), engine, &model, result];
+                self.parity.with_label_values(&labels).inc_by(count);
+            }
+        }
+        let contradictions = pool.parity.contradictions(pool).len();
+        self.approximate.with_label_values(&[&pool.name]).set(contradictions as f64);
     }
 
     fn groups(&self, pool: &Pool) {

@@ -17,6 +17,9 @@ use crate::prompts::PromptMode;
 /// Between two looks at what only time changes: grace periods, policies out of service.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Ticks between two looks at whether predictions come true: all ranks are asked.
+const PARITY_TICKS: u32 = 10;
+
 /// Starts all of it.
 pub(super) fn start(
     config: &Config,
@@ -43,7 +46,7 @@ pub(super) fn start(
 async fn tick(pools: Arc<Pools>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for ticks in (0..PARITY_TICKS).cycle() {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
@@ -51,6 +54,9 @@ async fn tick(pools: Arc<Pools>, stop: CancellationToken) {
         for pool in pools.iter() {
             pool.state.advance(clock::now());
             pool.policies.retry(clock::now());
+            if ticks == 0 {
+                pool.parity.look(pool);
+            }
         }
     }
 }

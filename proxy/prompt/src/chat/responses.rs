@@ -66,7 +66,7 @@ fn add(mut item: Value, messages: &mut Vec<Value>, first: usize) -> Result<(), B
         Some("function_call" | "custom_tool_call") => {
             let call = call(&item)?;
             if let Some(Value::Array(calls)) =
-                before.and_then(|message| Some(message.entry("tool_calls").or_insert_with(|| json!([]))))
+                before.map(|message| message.entry("tool_calls").or_insert_with(|| json!([])))
             {
                 calls.push(call);
             } else {
