@@ -5,6 +5,7 @@ mod decisions;
 mod policies;
 mod pools;
 mod query;
+mod select;
 mod trials;
 mod workers;
 
@@ -25,6 +26,7 @@ use crate::discovery::Roster;
 use crate::listen::Listener;
 use crate::policies::PolicyStore;
 use crate::pool::{Pool, Pools};
+use crate::request::Selector;
 
 /// What the API works on.
 pub struct Admin {
@@ -38,6 +40,12 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Largest component.
     pub component_bytes_max: usize,
+    /// Decides for others.
+    pub selector: Selector,
+    /// How long what it booked is held at most.
+    pub select_hold: Duration,
+    /// Largest body that it decides about.
+    pub body_bytes_max: usize,
     /// Where it listens.
     pub address: std::net::SocketAddr,
 }
@@ -170,6 +178,18 @@ impl Admin {
             (&Method::POST, ["v1", "pools", pool, "decisions"]) => {
                 let pool = Arc::clone(self.pool(pool)?.0);
                 decisions::arm(&pool, &read(body, JSON_BYTES_MAX).await?)
+            }
+            (&Method::POST, ["v1", "pools", pool, "select"]) => {
+                let pool = Arc::clone(self.pool(pool)?.0);
+                let body = read(body, self.body_bytes_max).await?;
+                select::select(self, pool, query, head.headers, body).await
+            }
+            (&Method::POST, ["v1", "pools", pool, "bookings", booking, "first-byte"]) => {
+                select::first_byte(self, self.pool(pool)?.0, booking).await
+            }
+            (&Method::POST, ["v1", "pools", pool, "bookings", booking, "end"]) => {
+                let body = read(body, JSON_BYTES_MAX).await?;
+                select::end(self, self.pool(pool)?.0, booking, &body).await
             }
             (&Method::GET, ["v1", "policies"]) => Ok((StatusCode::OK, policies::list(self))),
             (&Method::POST, ["v1", "policies"]) => {

@@ -1,40 +1,71 @@
-//! `rankwise replay`: decides again what was recorded, with other policies or the same, and shows what differs.
+//! `rankwise replay`: decides again what was recorded, or what a trace of requests would have brought about.
 //!
 //! A policy is a pure function of what was recorded, so the same component answers the same. Another one is asked
-//! about the states that the recorded one brought about: what its own choices would have led to is not known from it.
+//! about the states that the recorded one brought about: what its own choices would have led to is not known from it. A
+//! trace is only requests: there each policy is followed, on simulated engines in simulated time.
 
 mod candidate;
 mod report;
+pub mod simulate;
+pub mod trace;
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use rankwise_core::policy::Decision;
-use rankwise_policy_host::{HostConfig, PolicyHost, PolicyVersion};
+use rankwise_policy_host::{HostConfig, HostError, PolicyHost, PolicyVersion};
 
-use crate::decisions::recording::{Decoder, Event, RecordedPolicy};
+use crate::decisions::recording::{Decoder, Event, MAGIC, RecordedPolicy};
 use crate::decisions::{Answer, Record, Truth};
 pub use candidate::{Asked, Candidate};
 pub use report::{Difference, Report, Tally};
+pub use simulate::simulate;
+use trace::Trace;
 
-/// The largest recording that is read.
+/// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Of CPU time for one pick: whatever the machine, a sound policy keeps it.
 const PICK_BUDGET: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Decides again.
+/// What there is to replay.
+pub enum Input {
+    /// The bytes of a recording.
+    Recording(Vec<u8>),
+    /// Requests.
+    Trace(Trace),
+}
+
+impl Input {
+    /// Reads a file of either kind.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is a trace that is malformed; a recording is looked at by [`run`].
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = || path.display().to_string();
+        let metadata = std::fs::metadata(path).with_context(name)?;
+        if metadata.len() > FILE_BYTES_MAX {
+            bail!("{}: larger than {FILE_BYTES_MAX} bytes", name());
+        }
+        let bytes = std::fs::read(path).with_context(name)?;
+        let is_text = bytes.trim_ascii_start().starts_with(b"{");
+        if is_text && !bytes.starts_with(MAGIC) {
+            return Ok(Self::Trace(Trace::parse(&bytes).with_context(name)?));
+        }
+        Ok(Self::Recording(bytes))
+    }
+}
+
+fn host() -> Result<PolicyHost, HostError> {
+    PolicyHost::new(HostConfig { cpu_budget: PICK_BUDGET, ..HostConfig::default() })
+}
+
+/// Decides again what was recorded.
 ///
 /// # Errors
-/// When the recording cannot be read, or a policy does not fit.
-pub fn run(recording: &Path, asked: &[Asked], differences_max: usize) -> anyhow::Result<Report> {
-    let name = recording.display().to_string();
-    let metadata = std::fs::metadata(recording).with_context(|| name.clone())?;
-    if metadata.len() > FILE_BYTES_MAX {
-        bail!("{name}: larger than {FILE_BYTES_MAX} bytes");
-    }
-    let bytes = std::fs::read(recording).with_context(|| name.clone())?;
-    let host = PolicyHost::new(HostConfig { cpu_budget: PICK_BUDGET, ..HostConfig::default() })?;
-    let mut decoder = Decoder::new(&bytes).with_context(|| name.clone())?;
+/// When the recording is malformed, or a policy does not fit.
+pub fn run(recording: &[u8], asked: &[Asked], differences_max: usize) -> anyhow::Result<Report> {
+    let mut decoder = Decoder::new(recording)?;
+    let host = host()?;
     let mut candidates = Vec::new();
     for asked in asked {
         candidates.push(Candidate::load(&host, asked)?);
@@ -42,7 +73,7 @@ pub fn run(recording: &Path, asked: &[Asked], differences_max: usize) -> anyhow:
     let mut report = Report::new(&candidates, differences_max);
     let mut policies: Vec<RecordedPolicy> = Vec::new();
     for event in &mut decoder {
-        match event.with_context(|| name.clone())? {
+        match event? {
             Event::Policy(policy) => policies.push(policy),
             Event::Truth(_, truth) => report.truth(&truth),
             Event::Decision(record, policy) => {

@@ -10,6 +10,7 @@ mod pin;
 mod place;
 mod relay;
 mod scan;
+mod select;
 mod send;
 mod story;
 
@@ -42,6 +43,7 @@ use pin::Pin;
 use place::{Decider, Placement};
 use relay::Relay;
 use scan::Scanner;
+pub use select::{BookingEnd, BookingId, Question, Selection, Selector};
 use story::Story;
 
 /// The head of an engine's answer, and the connection that its body comes on.

@@ -22,7 +22,7 @@ use crate::listen::{Listener, ListenerOptions, RequestThreads};
 use crate::metrics::Metrics;
 use crate::policies::{PolicyStore, StateDir};
 use crate::pool::Pools;
-use crate::request::{Admission, Shared};
+use crate::request::{Admission, Selector, Shared};
 use crate::signals::Signals;
 use crate::status::{self, Readiness};
 
@@ -99,6 +99,10 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         address: admin_address,
         token: config.admin.token.clone(),
         component_bytes_max: config.policy_host.component_bytes_max,
+        selector: Selector::start(shared.clone(), config.limits.select.bookings_max.get())
+            .context("start a thread")?,
+        select_hold: config.limits.select.hold,
+        body_bytes_max: config.limits.request.body_bytes_max,
     };
     tasks.spawn(admin::serve(admin_listener, admin, accepting.clone()));
     for (at, pool) in config.pools.iter().enumerate() {

@@ -24,6 +24,7 @@ mod policies;
 mod prompts;
 mod readiness;
 mod routing;
+mod select;
 mod sessions;
 mod shutdown;
 mod smoke;

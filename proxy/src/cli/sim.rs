@@ -87,7 +87,7 @@ fn engine(text: &str) -> Result<EngineWire, String> {
     found.ok_or_else(|| "expected vllm, sglang, trtllm or generic".to_owned())
 }
 
-fn lockstep(text: &str) -> Result<Lockstep, String> {
+pub(super) fn lockstep(text: &str) -> Result<Lockstep, String> {
     match text.parse() {
         Ok(Lockstep::Worker) => Ok(Lockstep::Worker),
         Ok(Lockstep::Rank) => Ok(Lockstep::Rank),
@@ -95,7 +95,7 @@ fn lockstep(text: &str) -> Result<Lockstep, String> {
     }
 }
 
-fn speed(text: &str) -> Result<f64, String> {
+pub(super) fn speed(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
         _ => Err("expected a number above 0".to_owned()),

@@ -32,6 +32,8 @@ pub struct Limits {
     pub request: RequestLimits,
     /// Requests that a policy told to wait.
     pub wait: WaitLimits,
+    /// Decisions for other proxies, by the admin API.
+    pub select: SelectLimits,
     /// Connections to workers.
     pub upstream: UpstreamLimits,
     /// When a rank is taken out, and how it comes back.
@@ -139,6 +141,24 @@ pub struct WaitLimits {
 impl Default for WaitLimits {
     fn default() -> Self {
         Self { requests_max: size(1024), timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Bounds of decisions that the admin API makes for other proxies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelectLimits {
+    /// Bookings held at once. Beyond it a decision is answered 503.
+    pub bookings_max: NonZeroUsize,
+    /// Longest time a booking is held without its end being told, and what a decision gets that asks for no other.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub hold: Duration,
+}
+
+impl Default for SelectLimits {
+    fn default() -> Self {
+        Self { bookings_max: size(10_000), hold: Duration::from_secs(600) }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct PoolFamilies {
     filtered: IntCounterVec,
     session_requests: IntCounterVec,
     prompt_tokens: IntCounterVec,
+    selections: IntCounterVec,
+    selection_ends: IntCounterVec,
 }
 
 /// The per-pool handles, looked up once.
@@ -63,6 +65,16 @@ pub struct PoolMetrics {
     /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
     /// in this order.
     pub session_requests: [IntCounter; 3],
+    /// Selections that were booked.
+    pub selections_placed: IntCounter,
+    /// Selections that were not.
+    pub selections_refused: IntCounter,
+    /// Bookings of selections that ended because somebody said so.
+    pub selections_ended: IntCounter,
+    /// Those of which somebody said that they never ran.
+    pub selections_never_ran: IntCounter,
+    /// Those of which nobody said anything in time.
+    pub selections_timed_out: IntCounter,
     /// What the active policy placed, and what its canary.
     pub lanes: [LaneMetrics; 2],
 }
@@ -142,6 +154,16 @@ impl PoolFamilies {
                 "Tokens of prompts, by whether an earlier prompt began in the same way.",
                 &["pool", "from"],
             )?,
+            selections: new.counters(
+                "rankwise_selections_total",
+                "Decisions for other proxies, by whether they were booked.",
+                &["pool", "result"],
+            )?,
+            selection_ends: new.counters(
+                "rankwise_selection_ends_total",
+                "Bookings of decisions for other proxies, by how they ended.",
+                &["pool", "end"],
+            )?,
         })
     }
 
@@ -149,6 +171,8 @@ impl PoolFamilies {
     pub(super) fn pool(&self, pool: &str, lanes: [LaneMetrics; 2]) -> PoolMetrics {
         let filtered = |reason| self.filtered.with_label_values(&[pool, reason]);
         let overlap = |of| self.overlap_blocks.with_label_values(&[pool, of]);
+        let selections = |result| self.selections.with_label_values(&[pool, result]);
+        let selection_ends = |end| self.selection_ends.with_label_values(&[pool, end]);
         let expectation = |result| self.cached_tokens_checked.with_label_values(&[pool, result]);
         PoolMetrics {
             decision: self.decision.with_label_values(&[pool]),
@@ -170,6 +194,11 @@ impl PoolFamilies {
             filtered_failed: filtered("failed"),
             session_requests: ["new", "stayed", "moved"]
                 .map(|result| self.session_requests.with_label_values(&[pool, result])),
+            selections_placed: selections("placed"),
+            selections_refused: selections("refused"),
+            selections_ended: selection_ends("ended"),
+            selections_never_ran: selection_ends("never_ran"),
+            selections_timed_out: selection_ends("timed_out"),
             lanes,
         }
     }

@@ -1,12 +1,10 @@
 //! A policy on trial that decides for a share of the requests, or of the sessions.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use http::HeaderMap;
+use rankwise_core::sessions::{Session, stable_key};
 use rankwise_policy_host::{Activation, Current, PolicyLane};
-use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 
 /// A whole, in the unit of shares: a hundredth of a percent.
@@ -56,24 +54,16 @@ impl CanaryShare {
     }
 
     /// Whether a request is in it. `draw` is uniform, and the same for every decision about one request.
-    fn takes(self, draw: u64, headers: &HeaderMap, salt: u64) -> bool {
-        let draw = match self.by {
-            CanaryBy::Request => draw,
-            CanaryBy::Session => session(headers, salt).unwrap_or(draw),
+    /// With another `digest` of the policy other sessions are in it, the same ones on every replica of the proxy.
+    fn takes(self, draw: u64, session: Option<Session>, digest: &str) -> bool {
+        let draw = match (self.by, session) {
+            (CanaryBy::Session, Some(session)) => {
+                stable_key(&[&session.key().to_le_bytes(), digest.as_bytes()].concat())
+            }
+            (CanaryBy::Request, _) | (CanaryBy::Session, None) => draw,
         };
-        // The high bits: FxHash mixes upwards.
         ((draw >> 32) * u64::from(WHOLE)) >> 32 < u64::from(self.of_whole)
     }
-}
-
-/// Headers that name a session, the first that is there.
-const SESSION_HEADERS: [&str; 3] = ["x-session-id", "x-session-affinity", "x-dynamo-session-id"];
-
-/// Of a session's name. With another salt, other sessions are in a share.
-fn session(headers: &HeaderMap, salt: u64) -> Option<u64> {
-    let name = SESSION_HEADERS.iter().find_map(|header| headers.get(*header))?;
-    let hash = BuildHasherDefault::<FxHasher>::default().hash_one((name.as_bytes(), salt));
-    Some(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// The lane of a canary.
@@ -104,11 +94,13 @@ impl Canary {
     }
 
     /// Whether it decides for a request.
-    pub(super) fn takes(&self, draw: u64, headers: &HeaderMap) -> bool {
+    pub(super) fn takes(&self, draw: u64, session: Option<Session>) -> bool {
         let share = self.share.load();
         let Some(share) = share.as_deref() else { return false };
         let current = self.lane.current();
-        current.activation().is_some_and(|activation| share.takes(draw, headers, activation.id()))
+        current
+            .activation()
+            .is_some_and(|activation| share.takes(draw, session, &activation.version().digest))
     }
 
     /// What decides in its lane.
@@ -124,13 +116,13 @@ impl Canary {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use rankwise_core::hash::HashKey;
 
     use super::*;
 
-    fn headers(session: u64) -> HeaderMap {
-        let value = HeaderValue::try_from(format!("session-{session}")).unwrap();
-        HeaderMap::from_iter([(http::HeaderName::from_static("x-session-id"), value)])
+    fn session(number: u64) -> Option<Session> {
+        let name = format!("session-{number}");
+        Some(Session::named(name.as_bytes(), 0, &HashKey::new([0; 32])))
     }
 
     #[test]
@@ -139,7 +131,7 @@ mod tests {
         {
             let share = CanaryShare::new(percent, by).unwrap();
             let mut random = fastrand::Rng::with_seed(7);
-            let takes = |number: &u64| share.takes(random.u64(..), &headers(*number), 3);
+            let takes = |number: &u64| share.takes(random.u64(..), session(*number), "d1");
             let taken = (0..20_000).filter(takes).count() as f64 / 200.0;
             assert!((taken - percent).abs() < 1.0, "{taken} % of {percent} %");
         }
@@ -148,11 +140,13 @@ mod tests {
     #[test]
     fn a_session_is_in_or_out_as_a_whole() {
         let share = CanaryShare::new(50.0, CanaryBy::Session).unwrap();
+        let mut others = 0;
         for number in 0..100 {
-            let headers = headers(number);
-            let first = share.takes(1, &headers, 9);
-            assert!((0..20).all(|draw| share.takes(draw << 40, &headers, 9) == first));
+            let first = share.takes(1, session(number), "d1");
+            assert!((0..20).all(|draw| share.takes(draw << 40, session(number), "d1") == first));
+            others += usize::from(share.takes(1, session(number), "d2") != first);
         }
+        assert!((20..80).contains(&others), "another policy takes other sessions: {others} of 100 differ");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use rankwise_core::ids::Millis;
+use rankwise_core::sessions::Session;
 use rankwise_policy_host::{Activation, Compiled, Current, HostError, PolicyFailure, PoolInfo};
 use serde_json::Value;
 
@@ -15,8 +15,8 @@ use crate::decisions::{Lane, ShadowTrial};
 
 impl PoolPolicies {
     /// The lane that decides for a request. `draw` is uniform, and the same for every decision about one request.
-    pub fn lane_for(&self, draw: u64, headers: &HeaderMap) -> Lane {
-        if self.canary.takes(draw, headers) { Lane::Canary } else { Lane::Active }
+    pub fn lane_for(&self, draw: u64, session: Option<Session>) -> Lane {
+        if self.canary.takes(draw, session) { Lane::Canary } else { Lane::Active }
     }
 
     /// What decides in a lane; the active policy once a canary is gone. Nothing: the fallback.

@@ -44,6 +44,22 @@ impl FromStr for Asked {
     }
 }
 
+impl Asked {
+    /// The built-in policy of that name, or the component in that file.
+    pub(super) fn compile(&self, host: &PolicyHost) -> anyhow::Result<Arc<Compiled>> {
+        let built_in = self.policy.parse::<BuiltInPolicy>().ok().map(BuiltIn::from);
+        if let Some(policy) = built_in {
+            return Ok(host.compile(policy.name, policy.wasm)?);
+        }
+        let path = Path::new(&self.policy);
+        let wasm = std::fs::read(path).with_context(|| {
+            format!("{}: no built-in policy, and no file that can be read", path.display())
+        })?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        Ok(host.compile(&name.unwrap_or_default(), &wasm)?)
+    }
+}
+
 /// A policy that decides again.
 pub struct Candidate {
     compiled: Arc<Compiled>,
@@ -56,20 +72,8 @@ pub struct Candidate {
 
 impl Candidate {
     pub(super) fn load(host: &PolicyHost, asked: &Asked) -> anyhow::Result<Self> {
-        let built_in = asked.policy.parse::<BuiltInPolicy>().ok().map(BuiltIn::from);
-        let compiled = match built_in {
-            Some(policy) => host.compile(policy.name, policy.wasm)?,
-            None => {
-                let path = Path::new(&asked.policy);
-                let wasm = std::fs::read(path).with_context(|| {
-                    format!("{}: no built-in policy, and no file that can be read", path.display())
-                })?;
-                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                host.compile(&name.unwrap_or_default(), &wasm)?
-            }
-        };
         Ok(Self {
-            compiled,
+            compiled: asked.compile(host)?,
             settings: asked.settings.clone(),
             active: None,
             policies: ThreadPolicies::new(),

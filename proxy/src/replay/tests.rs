@@ -1,4 +1,3 @@
-use std::io::Write as _;
 use std::time::Duration;
 
 use rankwise_core::policy::{Column, PolicyRequest};
@@ -9,7 +8,7 @@ use crate::decisions::{Chosen, Lane, Table, Times};
 use crate::policies::BuiltIn;
 
 /// A recording of 40 decisions that round robin over four ranks makes.
-fn recording(settings: serde_json::Value) -> tempfile::NamedTempFile {
+fn recording(settings: serde_json::Value) -> Vec<u8> {
     let wasm = BuiltIn::from(crate::config::BuiltInPolicy::RoundRobin).wasm;
     let mut out = Vec::new();
     let mut encoder = Encoder::begin(&RecordedPool::new("main".into(), "m".into(), 16), &mut out);
@@ -43,9 +42,7 @@ fn recording(settings: serde_json::Value) -> tempfile::NamedTempFile {
         let truth = Truth { outcome: "ok".into(), total: Duration::from_millis(1), ..Truth::default() };
         encoder.truth(sequence, &truth, &mut out);
     }
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&out).unwrap();
-    file
+    out
 }
 
 fn asked(text: &str) -> Asked {
@@ -55,7 +52,7 @@ fn asked(text: &str) -> Asked {
 #[test]
 fn the_same_component_answers_the_same_and_another_may_not() {
     let file = recording(serde_json::json!({ "pin": "rank" }));
-    let report = run(file.path(), &[asked("round-robin"), asked("least-loaded")], 3).unwrap();
+    let report = run(&file, &[asked("round-robin"), asked("least-loaded")], 3).unwrap();
     assert_eq!((report.decisions, report.not_compared), (40, 0));
     let [same, other] = report.policies.as_slice() else { panic!("{report:?}") };
     assert_eq!((same.same, same.different, same.failed, same.broken_promises), (40, 0, 0, 0));
@@ -68,7 +65,7 @@ fn the_same_component_answers_the_same_and_another_may_not() {
 fn a_component_that_answers_otherwise_is_found_out() {
     // It was not recorded with these settings: it leaves the rank to the engine.
     let file = recording(serde_json::json!({}));
-    let report = run(file.path(), &[asked("round-robin")], 3).unwrap();
+    let report = run(&file, &[asked("round-robin")], 3).unwrap();
     assert!(!report.is_exact(), "{report:?}");
     assert_eq!(report.differences.len(), 3);
     assert!(
@@ -85,6 +82,6 @@ fn what_is_asked_for_is_read_with_its_settings() {
     for wrong in ["", "kv=", "kv=[]", "={}"] {
         assert!(wrong.parse::<Asked>().is_err(), "{wrong}");
     }
-    let missing = run(Path::new("/nowhere/at.all"), &[], 0).unwrap_err();
+    let missing = Input::read(Path::new("/nowhere/at.all")).err().unwrap();
     assert!(format!("{missing:#}").starts_with("/nowhere/at.all: "), "{missing:#}");
 }

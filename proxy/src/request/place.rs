@@ -71,7 +71,7 @@ pub(super) async fn place(
     }
     let started = Instant::now();
     let mut queued = None;
-    let lane = pool.policies.lane_for(placement.draw, placement.headers);
+    let lane = pool.policies.lane_for(placement.draw, placement.belongs.session);
     loop {
         let (lane, current) = pool.policies.current(lane);
         let in_force = InForce { lane, current: &current };

@@ -3,17 +3,14 @@
 //! The binary runs as a process of its own, in front of simulated engines that answer at once; the load comes from this
 //! process. Its CPU time is what the kernel counted for all its threads, loopback work included.
 
-mod child;
-mod load;
-
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use rankwise_sim::{Fleet, FleetSpec};
 
-use child::Child;
-use load::Prompt;
+use crate::child::{self, Child};
+use crate::load::{self, Prompt};
 
 /// CPU per request: short prompt and 8k tokens, round-robin and kv
 #[derive(Debug, Args)]
@@ -30,15 +27,11 @@ pub(crate) struct Options {
 const CONNECTIONS: usize = 16;
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let binary = match options.binary {
-        Some(binary) => binary,
-        None => std::env::current_exe()?.with_file_name("rankwise"),
-    };
-    anyhow::ensure!(binary.is_file(), "{}: build it first: cargo build --release", binary.display());
+    let binary = child::binary(options.binary.as_deref())?;
     for policy in ["round-robin", "kv"] {
         for prompt in [Prompt::Short, Prompt::Long] {
             let fleet = Fleet::start(spec()).await.context("start the engines")?;
-            let mut child = Child::start(&binary, policy, &fleet).await?;
+            let mut child = Child::start(&binary, &["--policy", policy], &fleet).await?;
             // Once unmeasured: connections, tokenizer caches, the policy's instances.
             load::run(child.address, prompt, options.requests.min(200), CONNECTIONS).await?;
             let before = child.cpu()?;

@@ -142,13 +142,13 @@ impl EngineCore {
             })
     }
 
-    /// Chooses what the next step computes, and gives out the blocks for it.
-    pub fn schedule(&mut self, admit: bool) -> StepLoad {
+    /// Chooses what the step that begins at `now` computes, and gives out the blocks for it.
+    pub fn schedule(&mut self, admit: bool, now: Micros) -> StepLoad {
         let mut budget = self.spec.max_batched_tokens;
         let mut load = StepLoad::default();
         let preempted = self.schedule_running(&mut budget, &mut load);
         if admit && !preempted {
-            self.schedule_waiting(&mut budget, &mut load);
+            self.schedule_waiting(&mut budget, &mut load, now);
         }
         if load != StepLoad::default() {
             self.stats.busy_steps += 1;
@@ -253,7 +253,7 @@ impl EngineCore {
         preempted
     }
 
-    fn schedule_waiting(&mut self, budget: &mut u32, load: &mut StepLoad) {
+    fn schedule_waiting(&mut self, budget: &mut u32, load: &mut StepLoad, now: Micros) {
         while *budget > 0 && self.running.len() < self.spec.max_running {
             let Some(sequence) = self.waiting.front() else { return };
             let Some(Admission { hits, tokens, needed }) = self.admission(sequence, *budget) else { return };
@@ -268,6 +268,7 @@ impl EngineCore {
             sequence.blocks = hits;
             if sequence.cached_tokens.is_none() {
                 sequence.cached_tokens = Some(hit_tokens);
+                sequence.queued_us = now.since(sequence.arrived);
                 self.stats.prompt_tokens += u64::from(sequence.prompt_tokens);
                 self.stats.cached_tokens += u64::from(hit_tokens);
             }

@@ -95,17 +95,18 @@ impl Group {
         if self.step_end.is_some() || !self.ranks.iter().any(EngineCore::busy) {
             return;
         }
+        let start = now.max(self.last_end);
         let stalled = self.misfit_stalls && self.ranks.iter().any(EngineCore::misfit);
         let duration = self
             .ranks
             .iter_mut()
             .map(|core| {
                 // The rank whose request does not fit must not admit a smaller one behind it, and cannot: first come, first served.
-                let load = core.schedule(!stalled);
+                let load = core.schedule(!stalled, start);
                 self.timing.step(load)
             })
             .max()
             .unwrap_or(1);
-        self.step_end = Some(now.max(self.last_end).after(duration));
+        self.step_end = Some(start.after(duration));
     }
 }

@@ -32,6 +32,8 @@ pub struct Progress {
     pub said: u32,
     /// Prompt tokens that were not computed because the cache held them.
     pub cached_tokens: u32,
+    /// Time from arrival to the first step that computed some of it.
+    pub queued_us: u64,
     /// Time from arrival to the first token, once there is one.
     pub first_token_us: Option<u64>,
     /// Whether the answer is complete.
@@ -56,6 +58,8 @@ pub(super) struct Sequence {
     pub(super) arrived: Micros,
     /// Set when first scheduled; a preempted sequence keeps it.
     pub(super) cached_tokens: Option<u32>,
+    /// The same.
+    pub(super) queued_us: u64,
     pub(super) first_token_us: Option<u64>,
 }
 
@@ -74,6 +78,7 @@ impl Sequence {
             scheduled: 0,
             arrived,
             cached_tokens: None,
+            queued_us: 0,
             first_token_us: None,
         };
         sequence.extend_chain(block_size);
@@ -105,6 +110,7 @@ impl Sequence {
         Progress {
             said: self.said(),
             cached_tokens: self.cached_tokens.unwrap_or(0),
+            queued_us: self.queued_us,
             first_token_us: self.first_token_us,
             finished: self.finished(),
         }

@@ -1,0 +1,130 @@
+//! A policy that never comes back from every third request, under load: what the other requests notice of it until the
+//! policy before is back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use http::{Method, StatusCode};
+use rankwise_measure::samples::Samples;
+use rankwise_sim::{Fleet, FleetSpec};
+use tokio::task::JoinSet;
+
+use super::admin::{Admin, WITHIN};
+use super::{CONNECTIONS, Options};
+use crate::child::{self, Child};
+use crate::http1::Connection;
+use crate::load::{CHAT, Prompt};
+use crate::{component, targets};
+
+/// Replies of the sound policy before, and after each rollback.
+const REPLIES: usize = 2000;
+const REPLIES_BETWEEN: usize = 200;
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    replies: AtomicUsize,
+    failed: AtomicUsize,
+    cut: AtomicUsize,
+    has_begun: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// Times of requests that the loop did not hit, before and since it came.
+#[derive(Default)]
+struct Times {
+    before: Samples,
+    since: Samples,
+}
+
+pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
+    let binary = child::binary(options.binary.as_deref())?;
+    let spec = FleetSpec { workers: 1, ranks: 2, speed: 10_000.0, ..FleetSpec::default() };
+    let fleet = Fleet::start(spec).await.context("start the engines")?;
+    let mut child = Child::start(&binary, &["--policy", "least-loaded", "--expose-decision"], &fleet).await?;
+    let mut admin = Admin::open(child.admin, 2).await?;
+    admin.upload("loops", component::loops_on_every_third()?).await?;
+
+    let seen = Arc::new(Seen::default());
+    let mut clients = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        clients.spawn(ask(child.address, number, Arc::clone(&seen)));
+    }
+    wait_for_replies(&seen, REPLIES).await?;
+    seen.has_begun.store(true, SeqCst);
+    let mut until_back = Samples::default();
+    for _ in 0..options.rollbacks {
+        let start = Instant::now();
+        admin.activate("loops").await?;
+        while admin.serving().await? != "last_good" {
+            ensure!(start.elapsed() < WITHIN, "the policy before did not come back");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        until_back.push(start.elapsed());
+        wait_for_replies(&seen, seen.replies.load(SeqCst) + REPLIES_BETWEEN).await?;
+    }
+    seen.stop.store(true, SeqCst);
+    let mut times = Times::default();
+    while let Some(client) = clients.join_next().await {
+        let more = client??;
+        times.before.extend(&more.before);
+        times.since.extend(&more.since);
+    }
+    println!(
+        "# {} rollbacks, each after at least 5 loops of 2 ms; {} replies were decided by the fallback",
+        options.rollbacks,
+        seen.cut.load(SeqCst)
+    );
+    targets::print("runaway_failed", seen.failed.load(SeqCst) as f64, "requests");
+    targets::print("runaway_rollback_ms", until_back.p50() / 1e6, "ms");
+    targets::print("runaway_normal_p99_ms", times.before.p99() / 1e6, "ms");
+    targets::print("runaway_others_p99_ms", times.since.p99() / 1e6, "ms");
+    targets::print("runaway_others_p99_over_ms", (times.since.p99() - times.before.p99()) / 1e6, "ms");
+    child.stop();
+    fleet.stop().await;
+    Ok(())
+}
+
+async fn ask(address: SocketAddr, client: usize, seen: Arc<Seen>) -> anyhow::Result<Times> {
+    let mut connection = Connection::open(address).await?;
+    let mut times = Times::default();
+    for turn in 0.. {
+        if seen.stop.load(SeqCst) {
+            break;
+        }
+        let body = Prompt::Short.body(turn * CONNECTIONS + client, false);
+        let has_begun = seen.has_begun.load(SeqCst);
+        let start = Instant::now();
+        match connection.send(Method::POST, CHAT, body).await {
+            Ok(reply) if reply.status == StatusCode::OK => {
+                if reply.header("x-rankwise-policy").starts_with("fallback") {
+                    seen.cut.fetch_add(1, SeqCst);
+                } else if has_begun {
+                    times.since.push(start.elapsed());
+                } else {
+                    times.before.push(start.elapsed());
+                }
+            }
+            outcome => {
+                if seen.failed.fetch_add(1, SeqCst) == 0 {
+                    println!("# the first that failed: {outcome:?}");
+                }
+                connection = Connection::open(address).await?;
+            }
+        }
+        seen.replies.fetch_add(1, SeqCst);
+    }
+    Ok(times)
+}
+
+async fn wait_for_replies(seen: &Seen, count: usize) -> anyhow::Result<()> {
+    let end = Instant::now() + WITHIN;
+    while seen.replies.load(SeqCst) < count {
+        ensure!(Instant::now() < end, "no replies in time");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
