@@ -1,6 +1,7 @@
 //! Policies are swapped while traffic flows, and what is no policy is turned away.
 
 mod kept;
+mod optional;
 mod runaway;
 mod trials;
 mod watched;

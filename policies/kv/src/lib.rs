@@ -5,8 +5,9 @@
 
 use rankwise_policy::prelude::*;
 
-mod choose;
-mod cost;
+mod dynamo;
+mod eight;
+mod rankwise;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -52,16 +53,19 @@ impl Policy for Kv {
     }
 
     fn pick(&self, request: &Request, ranks: &Ranks) -> Result<Decision, String> {
-        let scored = match self.weights.preset {
-            Preset::Rankwise => self.rankwise_costs(request, ranks),
-            Preset::Dynamo => self.dynamo_costs(request, ranks),
-        };
-        let mut draw = Draw::new(request.seed);
-        let row = match self.weights {
-            Weights { temperature, .. } if temperature > 0.0 => scored.costs.softmax(temperature, &mut draw),
-            Weights { preset: Preset::Dynamo, .. } => scored.costs.least(&mut draw),
-            Weights { preset: Preset::Rankwise, .. } => {
-                choose::least_within(self.block_size, &scored, ranks, &mut draw)
+        let (temperature, mut draw) = (self.weights.temperature, Draw::new(request.seed));
+        let row = match self.weights.preset {
+            Preset::Rankwise => {
+                let scored = self.rankwise_costs(request, ranks);
+                if temperature > 0.0 {
+                    scored.into_costs().softmax(temperature, &mut draw)
+                } else {
+                    scored.least_within(self.block_size, ranks, &mut draw)
+                }
+            }
+            Preset::Dynamo => {
+                let costs = self.dynamo_costs(request, ranks);
+                if temperature > 0.0 { costs.softmax(temperature, &mut draw) } else { costs.least(&mut draw) }
             }
         };
         // No row has room for the request: one that does not fit can stall a whole group.
@@ -69,4 +73,13 @@ impl Policy for Kv {
     }
 }
 
-export_policy!(Kv);
+impl Scorer for Kv {
+    fn score(&self, request: &Request, ranks: &Ranks) -> Costs {
+        match self.weights.preset {
+            Preset::Rankwise => self.rankwise_costs(request, ranks).into_costs(),
+            Preset::Dynamo => self.dynamo_costs(request, ranks),
+        }
+    }
+}
+
+export_policy!(Kv, scorer);

@@ -98,3 +98,10 @@ impl Candidates {
         self.0.is_empty()
     }
 }
+
+/// Of these rows, in the table's order.
+impl From<Vec<u32>> for Candidates {
+    fn from(rows: Vec<u32>) -> Self {
+        Self(rows)
+    }
+}

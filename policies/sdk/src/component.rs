@@ -1,6 +1,6 @@
 //! The component's side: from the wire of `wit/policy.wit` to the SDK's own types and back. wasm32 only.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 mod allocator;
 #[expect(missing_docs, reason = "generated")]
@@ -13,6 +13,26 @@ pub mod bindings {
     });
 }
 
+#[expect(missing_docs, reason = "generated")]
+pub mod scoring {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "scoring",
+        with: { "rankwise:policy/types@0.1.0": crate::component::bindings::rankwise::policy::types },
+        pub_export_macro: true,
+        export_macro_name: "export_scoring",
+    });
+}
+#[expect(missing_docs, reason = "generated")]
+pub mod learning {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "learning",
+        pub_export_macro: true,
+        export_macro_name: "export_learning",
+    });
+}
+
 pub use bindings::export_component;
 pub use bindings::exports::rankwise::policy::picker::Guest;
 pub use bindings::rankwise::policy::types::{
@@ -20,8 +40,13 @@ pub use bindings::rankwise::policy::types::{
     Request as WireRequest,
 };
 
+pub use learning::export_learning;
+pub use learning::exports::rankwise::policy::learner::Guest as LearnerGuest;
+pub use scoring::export_scoring;
+pub use scoring::exports::rankwise::policy::scorer::Guest as ScorerGuest;
+
 use crate::ranks::Positions;
-use crate::{Decision, Phase, Policy, Pool, Ranks, Request, settings};
+use crate::{Decision, Learner, Outcome, Phase, Policy, Pool, Ranks, Request, Scorer, settings};
 use bindings::rankwise::policy::types::{Phase as WirePhase, Rejection as WireRejection};
 
 /// The one policy of this component instance.
@@ -54,6 +79,37 @@ impl<P: Policy> Instance<P> {
         };
         let ranks = Ranks::new(ranks.rows, ranks.columns, *positions)?;
         policy.pick(&request.into(), &ranks).map(WireDecision::from)
+    }
+}
+
+impl<P: Scorer> Instance<P> {
+    /// Scores every row; nothing where the table or the order of calls is wrong.
+    pub fn score(&self, request: WireRequest, ranks: WireRanks) -> Vec<f32> {
+        let Some((policy, positions)) = self.0.get() else { return Vec::new() };
+        let Ok(ranks) = Ranks::new(ranks.rows, ranks.columns, *positions) else { return Vec::new() };
+        let costs = policy.score(&request.into(), &ranks);
+        costs.as_slice().iter().map(|&cost| cost as f32).collect()
+    }
+}
+
+/// What the instance that learns remembers.
+pub struct Memory<P: Learner>(Mutex<Option<P::Memory>>);
+
+impl<P: Learner> Memory<P> {
+    /// Nothing yet.
+    #[expect(clippy::new_without_default, reason = "a const for the static that export_policy! makes")]
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<P: Learner> Instance<P> {
+    /// Learns; nothing where the order of calls is wrong.
+    pub fn learn(&self, memory: &Memory<P>, targets: &[u32], outcomes: &[u64]) -> Vec<u32> {
+        let Some((policy, _)) = self.0.get() else { return Vec::new() };
+        let mut memory = memory.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memory.get_or_insert_with(P::Memory::default);
+        policy.learn(memory, targets, &Outcome::all(outcomes))
     }
 }
 

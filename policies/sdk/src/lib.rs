@@ -58,7 +58,7 @@ pub use decision::{Decision, REASON_BYTES_MAX, REJECT_STATUSES, Rejection};
 pub use draw::{Draw, softmax};
 pub use load_bound::LoadBound;
 pub use pin::{Pin, PinSettings};
-pub use policy::{Needs, NoSettings, Policy, Pool};
+pub use policy::{Learner, Needs, NoSettings, Outcome, Policy, Pool, Scorer};
 pub use ranks::{Ranks, RanksBuilder};
 pub use rendezvous::rendezvous;
 pub use request::{Fact, Phase, Request};
@@ -67,17 +67,17 @@ pub use settings::{finite, parse as parse_settings};
 /// Everything a policy is written with.
 pub mod prelude {
     pub use crate::{
-        Candidates, Column, Condition, Costs, Decision, Draw, Fact, LoadBound, Needs, NoSettings, Phase, Pin,
-        PinSettings, Policy, Pool, Ranks, RanksBuilder, Rejection, Request, UNKNOWN, export_policy, finite,
-        rendezvous, softmax,
+        Candidates, Column, Condition, Costs, Decision, Draw, Fact, Learner, LoadBound, Needs, NoSettings,
+        Outcome, Phase, Pin, PinSettings, Policy, Pool, Ranks, RanksBuilder, Rejection, Request, Scorer,
+        UNKNOWN, export_policy, finite, rendezvous, softmax,
     };
 }
 
-/// Makes a [`Policy`] the one that this crate exports as a component. Does nothing in a native build, where the
-/// policy is unit-tested.
+/// Makes a [`Policy`] the one that this crate exports as a component; `export_policy!(Name, scorer)` and `, learner`, or both,
+/// if it is a [`Scorer`] or a [`Learner`] too. Does nothing in a native build, where the policy is unit-tested.
 #[macro_export]
 macro_rules! export_policy {
-    ($policy:ty) => {
+    ($policy:ty $(, $also:ident)*) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             static INSTANCE: $crate::component::Instance<$policy> = $crate::component::Instance::new();
@@ -100,7 +100,35 @@ macro_rules! export_policy {
                 }
             }
 
-    $crate::component::export_component!(Component with_types_in $crate::component::bindings);
+            $crate::component::export_component!(Component with_types_in $crate::component::bindings);
+
+            $($crate::export_policy!(@ $also $policy);)*
         };
+    };
+    (@ scorer $policy:ty) => {
+        impl $crate::component::ScorerGuest for Component {
+            fn score(
+                request: $crate::component::WireRequest,
+                ranks: $crate::component::WireRanks,
+            ) -> ::std::vec::Vec<f32> {
+                INSTANCE.score(request, ranks)
+            }
+        }
+
+        $crate::component::export_scoring!(Component with_types_in $crate::component::scoring);
+    };
+    (@ learner $policy:ty) => {
+        static MEMORY: $crate::component::Memory<$policy> = $crate::component::Memory::new();
+
+        impl $crate::component::LearnerGuest for Component {
+            fn learn(
+                targets: ::std::vec::Vec<u32>,
+                outcomes: ::std::vec::Vec<u64>,
+            ) -> ::std::vec::Vec<u32> {
+                INSTANCE.learn(&MEMORY, &targets, &outcomes)
+            }
+        }
+
+        $crate::component::export_learning!(Component with_types_in $crate::component::learning);
     };
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rankwise_core::policy::{Needs, PolicyRequest};
 
@@ -56,7 +57,7 @@ impl Activation {
         let config = &runtime.config;
         let settings_json = settings.to_string();
         let before = thread_cpu();
-        let mut first = Instance::create(compiled.pre(), config).map_err(Refusal::Instantiate)?;
+        let mut first = create_patiently(runtime, compiled).map_err(Refusal::Instantiate)?;
         let wanted = first
             .configure(&pool.model, pool.block_size, &settings_json, config.configure_cpu_budget)
             .map_err(Refusal::Configure)?;
@@ -82,8 +83,9 @@ impl Activation {
         activation.smoke(&mut first).map_err(Refusal::Smoke)?;
         activation.ready().push(first);
         for _ in 1..warm + config.spares {
-            let instance = activation.make().map_err(Refusal::Instantiate)?;
-            activation.ready().push(instance);
+            let instance =
+                create_patiently(runtime, compiled).and_then(|instance| activation.made_ready(instance));
+            activation.ready().push(instance.map_err(Refusal::Instantiate)?);
         }
         Ok(Arc::new(activation))
     }
@@ -183,9 +185,12 @@ impl Activation {
         }
     }
 
-    fn make(&self) -> Result<Instance, PolicyFailure> {
+    pub(crate) fn make(&self) -> Result<Instance, PolicyFailure> {
+        self.made_ready(Instance::create(self.compiled.pre(), &self.runtime.config)?)
+    }
+
+    fn made_ready(&self, mut instance: Instance) -> Result<Instance, PolicyFailure> {
         let config = &self.runtime.config;
-        let mut instance = Instance::create(self.compiled.pre(), config)?;
         let wanted = instance.configure(
             &self.pool.model,
             self.pool.block_size,
@@ -217,6 +222,23 @@ impl Activation {
     fn ready(&self) -> MutexGuard<'_, Vec<Instance>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How often an activation waits for instances of earlier ones to go, and how long each time.
+const PATIENCE: usize = 4;
+const PATIENCE_EACH: Duration = Duration::from_millis(500);
+
+/// The maker drops what threads have given up, and lags behind when policies are replaced quickly on a busy machine: the room
+/// that is wanted may be about to come free. For whoever may wait.
+fn create_patiently(runtime: &Runtime, compiled: &Compiled) -> Result<Instance, PolicyFailure> {
+    let create = || Instance::create(compiled.pre(), &runtime.config);
+    for _ in 0..PATIENCE {
+        match create() {
+            Err(PolicyFailure::Instantiate(_)) => runtime.maker.settle(PATIENCE_EACH),
+            other => return other,
+        }
+    }
+    create()
 }
 
 impl std::fmt::Debug for Activation {

@@ -1,11 +1,14 @@
 //! Is it a component, and does it have the world's imports (none) and exports (a picker)?
 
 use wasmtime::Engine;
-use wasmtime::component::types::{Component, ComponentInstance, ComponentItem};
+use wasmtime::component::types::{self, ComponentInstance, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::error::Refusal;
 
 const PICKER: &str = "rankwise:policy/picker";
+const SCORER: &str = "rankwise:policy/scorer@0.1.0";
+const LEARNER: &str = "rankwise:policy/learner@0.1.0";
 const FUNCTIONS: [&str; 2] = ["configure", "pick"];
 
 /// Whether the bytes begin like a component in binary form. Precompiled files are never taken: a crafted one is
@@ -37,7 +40,7 @@ fn begins_with(bytes: &[u8], prefix: &[u8]) -> bool {
 }
 
 /// Whether imports and exports are the world's. Further exports do no harm: a later 0.1 may have more interfaces.
-pub(crate) fn world(component: &Component, engine: &Engine) -> Result<(), Refusal> {
+pub(crate) fn world(component: &types::Component, engine: &Engine) -> Result<(), Refusal> {
     let imports: Vec<String> = component
         .imports(engine)
         .filter(|(_, import)| !is_types_only(&import.ty, engine))
@@ -70,6 +73,22 @@ fn functions(picker: &ComponentInstance, engine: &Engine) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+/// Interfaces beside the picker, by their functions, as far as the component has them.
+pub(crate) fn optional(component: &Component) -> Optional {
+    let function = |interface: &str, name: &str| {
+        let interface = component.get_export_index(None, interface)?;
+        component.get_export_index(Some(&interface), name)
+    };
+    Optional { score: function(SCORER, "score"), learn: function(LEARNER, "learn") }
+}
+
+/// Functions that a component need not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Optional {
+    pub(crate) score: Option<ComponentExportIndex>,
+    pub(crate) learn: Option<ComponentExportIndex>,
 }
 
 /// Compatible versions are those that the component model links: 0.1 and any patch.

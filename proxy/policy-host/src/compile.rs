@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::PolicyPre;
-use crate::check;
+use crate::check::{self, Optional};
 use crate::config::HostConfig;
 use crate::error::Refusal;
 use crate::failure::{PolicyFailure, bounded};
@@ -19,6 +19,7 @@ use crate::version::PolicyVersion;
 pub struct Compiled {
     version: PolicyVersion,
     pre: PolicyPre<Limits>,
+    optional: Optional,
 }
 
 impl Compiled {
@@ -27,8 +28,22 @@ impl Compiled {
         &self.version
     }
 
+    /// Whether it tells a score per row.
+    pub fn has_scorer(&self) -> bool {
+        self.optional.score.is_some()
+    }
+
+    /// Whether it learns from how requests end.
+    pub fn has_learner(&self) -> bool {
+        self.optional.learn.is_some()
+    }
+
     pub(crate) fn pre(&self) -> &PolicyPre<Limits> {
         &self.pre
+    }
+
+    pub(crate) fn optional(&self) -> Optional {
+        self.optional
     }
 }
 
@@ -62,10 +77,14 @@ pub(crate) fn compile(
     check::world(&component.component_type(), engine)?;
     let types = |error: wasmtime::Error| Refusal::Types(bounded(&format!("{error:#}")));
     let pre = Linker::new(engine).instantiate_pre(&component).map_err(types)?;
-    let compiled = Compiled { version, pre: PolicyPre::new(pre).map_err(types)? };
+    let optional = check::optional(&component);
+    let compiled = Compiled { version, pre: PolicyPre::new(pre).map_err(types)?, optional };
     // Types are compared when an instance is made: nothing shall be found wrong later.
     match Instance::create(&compiled.pre, config) {
-        Ok(_) => Ok(Arc::new(compiled)),
+        Ok(mut instance) => match instance.check_optional(optional) {
+            Ok(()) => Ok(Arc::new(compiled)),
+            Err(error) => Err(types(error)),
+        },
         Err(PolicyFailure::Instantiate(text)) => Err(Refusal::Types(text)),
         Err(other) => Err(Refusal::Instantiate(other)),
     }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::activation::{Activation, PoolInfo};
+use crate::catalogue::Versions;
 use crate::check;
 use crate::compile::{self, Compiled};
 use crate::config::HostConfig;
 use crate::error::{HostError, Refusal};
 use crate::runtime::Runtime;
 use crate::smoke::Smoke;
-use crate::version::{PolicyVersion, Versions, digest};
+use crate::version::{PolicyVersion, digest};
 
 /// Compiles and activates policies. Cheap to clone; its threads end when the last clone and the last activation are
 /// gone.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use rankwise_core::policy::{Phase, PolicyRequest};
+use wasmtime::component::{self, ComponentExportIndex};
 use wasmtime::{Store, Trap};
 
 use crate::bindings::{self, Policy, PolicyPre};
+use crate::check::Optional;
 use crate::config::HostConfig;
 use crate::failure::{PolicyFailure, bounded};
 use crate::limits::Limits;
@@ -17,6 +19,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// An instance. After a call that returned an error it is dead: to be dropped.
 pub(crate) struct Instance {
     store: Store<Limits>,
+    instance: component::Instance,
     policy: Policy,
 }
 
@@ -28,8 +31,9 @@ impl Instance {
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().tick()));
         begin(&mut store, config.configure_cpu_budget);
-        match pre.instantiate(&mut store) {
-            Ok(policy) => Ok(Self { store, policy }),
+        let instantiated = pre.instance_pre().instantiate(&mut store);
+        match instantiated.and_then(|instance| Ok((instance, Policy::new(&mut store, &instance)?))) {
+            Ok((instance, policy)) => Ok(Self { store, instance, policy }),
             // What is wrong with the instance is not what is wrong with the call: memory that never was there.
             Err(error) => Err(match failure(&store, &error) {
                 PolicyFailure::Trap(text) => PolicyFailure::Instantiate(text),
@@ -65,32 +69,94 @@ impl Instance {
         columns: &[u32],
     ) -> Result<Result<bindings::Decision, String>, PolicyFailure> {
         begin(&mut self.store, budget);
-        // No policy has asked for more headers than this, so nothing is lost and nothing allocated.
-        let mut text = [("", ""); HEADERS_MAX];
-        let texts = request.text.len().min(HEADERS_MAX);
-        for (slot, (name, value)) in text.iter_mut().zip(&request.text) {
-            *slot = (name, value);
-        }
-        let request = bindings::Request {
-            sequence: request.sequence,
-            seed: request.seed,
-            phase: match request.phase {
-                Phase::Aggregated => bindings::Phase::Aggregated,
-                Phase::Prefill => bindings::Phase::Prefill,
-                Phase::Decode => bindings::Phase::Decode,
-            },
-            facts: request.facts.as_slice(),
-            text: &text[..texts],
-        };
-        let ranks = bindings::Ranks { rows, columns };
         let picker = self.policy.rankwise_policy_picker();
-        picker.call_pick(&mut self.store, request, ranks).map_err(|error| failure(&self.store, &error))
+        let (store, ranks) = (&mut self.store, bindings::Ranks { rows, columns });
+        let answer = with_wire(request, |request| picker.call_pick(&mut *store, request, ranks));
+        answer.map_err(|error| failure(&self.store, &error))
+    }
+
+    /// Asks for a score per row, by the function that the component exports for it.
+    pub(crate) fn score(
+        &mut self,
+        function: &ComponentExportIndex,
+        budget: Duration,
+        request: &PolicyRequest,
+        rows: u32,
+        columns: &[u32],
+    ) -> Result<Vec<f32>, PolicyFailure> {
+        begin(&mut self.store, budget);
+        let (store, instance) = (&mut self.store, &self.instance);
+        let scored = with_wire(request, |request| {
+            let score = instance.get_typed_func::<Scoring<'_>, (Vec<f32>,)>(&mut *store, function)?;
+            score.call(&mut *store, (request, bindings::Ranks { rows, columns }))
+        });
+        let (scores,) = scored.map_err(|error| failure(&self.store, &error))?;
+        if scores.len() != rows as usize {
+            return Err(PolicyFailure::BadAnswer(format!("{} scores for {rows} rows", scores.len())));
+        }
+        Ok(scores)
+    }
+
+    /// Tells it how requests ended; a figure for each target.
+    pub(crate) fn learn(
+        &mut self,
+        function: &ComponentExportIndex,
+        budget: Duration,
+        targets: &[u32],
+        outcomes: &[u64],
+    ) -> Result<Vec<u32>, PolicyFailure> {
+        begin(&mut self.store, budget);
+        let learn = self.instance.get_typed_func::<Learning<'_>, (Vec<u32>,)>(&mut self.store, function);
+        let learned = learn.and_then(|learn| learn.call(&mut self.store, (targets, outcomes)));
+        let (figures,) = learned.map_err(|error| failure(&self.store, &error))?;
+        if figures.len() != targets.len() {
+            let (found, wanted) = (figures.len(), targets.len());
+            return Err(PolicyFailure::BadAnswer(format!("{found} figures learned for {wanted} targets")));
+        }
+        Ok(figures)
+    }
+
+    /// Whether what it exports beside the picker has the right types.
+    pub(crate) fn check_optional(&mut self, optional: Optional) -> wasmtime::Result<()> {
+        if let Some(score) = &optional.score {
+            self.instance.get_typed_func::<Scoring<'_>, (Vec<f32>,)>(&mut self.store, score)?;
+        }
+        if let Some(learn) = &optional.learn {
+            self.instance.get_typed_func::<Learning<'_>, (Vec<u32>,)>(&mut self.store, learn)?;
+        }
+        Ok(())
     }
 
     /// Whether it is so full that it should be replaced while it still answers.
     pub(crate) fn nearly_full(&self) -> bool {
         self.store.data().nearly_full()
     }
+}
+
+/// Parameters of `score`.
+type Scoring<'a> = (bindings::Request<'a>, bindings::Ranks<'a>);
+/// Parameters of `learn`.
+type Learning<'a> = (&'a [u32], &'a [u64]);
+
+/// A request as the guest is given it.
+fn with_wire<R>(request: &PolicyRequest, call: impl FnOnce(bindings::Request<'_>) -> R) -> R {
+    // No policy has asked for more headers than this, so nothing is lost and nothing allocated.
+    let mut text = [("", ""); HEADERS_MAX];
+    let texts = request.text.len().min(HEADERS_MAX);
+    for (slot, (name, value)) in text.iter_mut().zip(&request.text) {
+        *slot = (name, value);
+    }
+    call(bindings::Request {
+        sequence: request.sequence,
+        seed: request.seed,
+        phase: match request.phase {
+            Phase::Aggregated => bindings::Phase::Aggregated,
+            Phase::Prefill => bindings::Phase::Prefill,
+            Phase::Decode => bindings::Phase::Decode,
+        },
+        facts: request.facts.as_slice(),
+        text: &text[..texts],
+    })
 }
 
 fn begin(store: &mut Store<Limits>, budget: Duration) {

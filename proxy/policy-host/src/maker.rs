@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Jobs that may wait. More than that are done by whoever has them (drop) or asked for again (refill).
 const JOBS_MAX: usize = 256;
@@ -26,6 +27,18 @@ impl Maker {
         match self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(job))) {
             Some(Ok(())) => true,
             Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => false,
+        }
+    }
+
+    /// Waits until the jobs handed over so far are done, at most so long. Not for the maker's own thread.
+    pub(crate) fn settle(&self, at_most: Duration) {
+        let (done, wait) = sync_channel(1);
+        let signal = move || {
+            // Who waited may have given up.
+            let _ = done.try_send(());
+        };
+        if self.hand_over(signal) {
+            let _ = wait.recv_timeout(at_most);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rankwise_core::policy::{Decision, PolicyRequest};
+use wasmtime::component::ComponentExportIndex;
 
 use crate::activation::Activation;
 use crate::answer;
@@ -46,13 +47,8 @@ impl ThreadPolicies {
         has_worker: impl FnOnce(u32) -> bool,
     ) -> Result<Decision, PolicyFailure> {
         debug_assert_eq!(columns.len(), rows as usize * activation.needs().columns.len());
-        let position = match self.entries.iter().position(|entry| entry.activation.id() == activation.id()) {
-            Some(position) => position,
-            None => self.adopt(activation)?,
-        };
-        self.clock += 1;
+        let position = self.position(activation)?;
         let entry = &mut self.entries[position];
-        entry.last_used = self.clock;
         let budget = activation.runtime().config.cpu_budget;
         match entry.instance.pick(budget, request, rows, columns) {
             Ok(answer) => {
@@ -69,6 +65,34 @@ impl ThreadPolicies {
         }
     }
 
+    /// Asks the policy for a score per row, the lower the better; `None` if it tells none. Like a pick, and not for the way of a
+    /// request.
+    pub fn score(
+        &mut self,
+        activation: &Arc<Activation>,
+        request: &PolicyRequest,
+        rows: u32,
+        columns: &[u32],
+    ) -> Option<Result<Vec<f32>, PolicyFailure>> {
+        let function = activation.compiled().optional().score?;
+        Some(self.score_by(&function, activation, request, rows, columns))
+    }
+
+    fn score_by(
+        &mut self,
+        function: &ComponentExportIndex,
+        activation: &Arc<Activation>,
+        request: &PolicyRequest,
+        rows: u32,
+        columns: &[u32],
+    ) -> Result<Vec<f32>, PolicyFailure> {
+        let position = self.position(activation)?;
+        let budget = activation.runtime().config.cpu_budget;
+        let scored = self.entries[position].instance.score(function, budget, request, rows, columns);
+        // What answered with another number of scores is spoilt no less than what trapped.
+        scored.inspect_err(|_| self.replace(position))
+    }
+
     /// Gives up instances of policies that are no longer in force, but for the last one used. Also done by a pick that
     /// meets a new policy; a thread that may be idle calls this now and then.
     pub fn sweep(&mut self) {
@@ -83,6 +107,17 @@ impl ThreadPolicies {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Where the instance of an activation is, which is being used now.
+    fn position(&mut self, activation: &Arc<Activation>) -> Result<usize, PolicyFailure> {
+        let position = match self.entries.iter().position(|entry| entry.activation.id() == activation.id()) {
+            Some(position) => position,
+            None => self.adopt(activation)?,
+        };
+        self.clock += 1;
+        self.entries[position].last_used = self.clock;
+        Ok(position)
     }
 
     #[cold]

@@ -89,6 +89,10 @@ named! {
         SessionAffinity = "session-affinity",
         /// The same target for prompts that begin alike, unless it is overloaded.
         PrefixHash = "prefix-hash",
+        /// Least of a sum over columns, by weights that the settings name; tells scores.
+        Weighted = "weighted",
+        /// The target whose first token should come soonest, by how fast each turned out to compute prompts.
+        QuickestPrefill = "quickest-prefill",
         /// Least work left after what the target has cached, lockstep groups considered.
         #[default]
         Kv = "kv",

@@ -105,7 +105,7 @@ impl Work {
             match queue.recv_timeout(FLUSH_AFTER) {
                 Ok(Message::Decision { watch, record, activation, shadow, keep }) => {
                     if let Some(shadow) = shadow {
-                        self.ask(&watch, &shadow, &record);
+                        self.ask(&watch, &shadow, &record, activation.as_ref());
                     }
                     if keep {
                         self.keep(&watch, *record, activation);
@@ -130,9 +130,15 @@ impl Work {
         }
     }
 
-    fn ask(&mut self, watch: &Watch, shadow: &ShadowJob, record: &Record) {
+    fn ask(
+        &mut self,
+        watch: &Watch,
+        shadow: &ShadowJob,
+        record: &Record,
+        followed: Option<&Arc<Activation>>,
+    ) {
         let (compared, promises, failure) =
-            shadow::ask(&mut self.policies, &mut self.columns, shadow, record);
+            shadow::ask(&mut self.policies, &mut self.columns, shadow, record, followed);
         let trial = &shadow.trial;
         trial.figures.add(compared, promises);
         watch.metrics.compared(compared.name(), promises.map(|both| both.map(|one| one.cached_tokens)));
@@ -152,7 +158,13 @@ impl Work {
             counter.inc();
         }
         watch.metrics.receipts.inc();
-        watch.receipts.add(Receipt { record: Arc::new(record), activation, truth: None });
+        let scores = activation.as_ref().and_then(|activation| {
+            let scored = shadow::score(&mut self.policies, &mut self.columns, activation, &record)?;
+            scored
+                .inspect_err(|failure| tracing::debug!(policy = %activation.version(), %failure, "no scores"))
+                .ok()
+        });
+        watch.receipts.add(Receipt { record: Arc::new(record), activation, scores, truth: None });
         self.remember(Arc::clone(watch));
     }
 

@@ -17,6 +17,8 @@ pub struct Receipt {
     pub record: Arc<Record>,
     /// The policy that decided; none where only a fallback was in force.
     pub activation: Option<Arc<Activation>>,
+    /// By row, of a policy that tells scores; the lower the better.
+    pub scores: Option<Vec<f32>>,
     /// Once the request has ended.
     pub truth: Option<Truth>,
 }
@@ -91,6 +93,8 @@ impl Receipt {
                     "worker": worker(table.figure(Column::Worker, row)),
                     "dp_rank": table.figure(Column::DpRank, row),
                     "figures": figures,
+                    // Infinite: it would never be picked.
+                    "score": self.scores.as_ref().and_then(|scores| scores.get(row as usize)),
                 })
             })
             .collect();
@@ -117,10 +121,23 @@ impl Receipt {
             "filtered": filtered,
             "answer": answer(&record.answer),
             "chosen": chosen(record, worker),
+            "margin": self.margin(),
             "snapshot_us": record.times.snapshot.as_secs_f64() * 1e6,
             "policy_us": record.times.policy.as_secs_f64() * 1e6,
             "truth": self.truth.as_ref().map(truth),
         })
+    }
+}
+
+impl Receipt {
+    /// How much better the row chosen scored than the best of the others; negative if one of them was better. None without scores,
+    /// without a row, or without another one that could be picked.
+    fn margin(&self) -> Option<f32> {
+        let (scores, Chosen::Row(row)) = (self.scores.as_ref()?, self.record.chosen) else { return None };
+        let own = *scores.get(row as usize)?;
+        let others = (0..).zip(scores).filter(|(other, _)| *other != row).map(|(_, score)| *score);
+        let margin = others.fold(f32::INFINITY, f32::min) - own;
+        margin.is_finite().then_some(margin)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use rankwise_core::policy::{Column, Decision, Fact};
+use parking_lot::Mutex;
+use rankwise_core::policy::{Column, Decision, Fact, PolicyRequest};
 use rankwise_policy_host::{Activation, PolicyFailure, PolicySlot, ThreadPolicies};
 use serde_json::{Value, json};
 
@@ -79,6 +80,15 @@ pub struct ShadowFigures {
     cached_tokens: [AtomicU64; 2],
     prefill_tokens: [AtomicU64; 2],
     running: [AtomicU64; 2],
+    /// How much worse each policy scores the other's choice than its own, over decisions that differ.
+    distances: [Mutex<Distance>; 2],
+}
+
+/// A sum, and of how many.
+#[derive(Clone, Copy, Debug, Default)]
+struct Distance {
+    sum: f64,
+    count: u64,
 }
 
 /// How one decision compares.
@@ -130,6 +140,19 @@ impl ShadowFigures {
         }
     }
 
+    /// How much worse a policy (0: followed, 1: shadow) scores the other's choice than its own.
+    fn add_distance(&self, of: usize, distance: f64) {
+        let mut sum = self.distances[of].lock();
+        sum.sum += distance;
+        sum.count += 1;
+    }
+
+    /// The mean; none if there was none to tell.
+    fn distance(&self, of: usize) -> Option<f64> {
+        let Distance { sum, count } = *self.distances[of].lock();
+        (count > 0).then(|| sum / count as f64)
+    }
+
     /// For the admin API.
     pub fn json(&self) -> Value {
         let [agreed, differed, failed, dropped] =
@@ -145,16 +168,21 @@ impl ShadowFigures {
             "expected_cached_tokens": both(&self.cached_tokens),
             "booked_prefill_tokens": both(&self.prefill_tokens),
             "booked_requests": both(&self.running),
+            "score_distance": {
+                "by_followed": self.distance(0),
+                "by_shadow": self.distance(1),
+            },
         })
     }
 }
 
 /// Asks the shadow, and compares. Why it failed, if it did.
 pub(super) fn ask(
-    policies: &mut ThreadPolicies,
+    instances: &mut ThreadPolicies,
     columns: &mut Vec<u32>,
     job: &ShadowJob,
     record: &Record,
+    followed: Option<&Arc<Activation>>,
 ) -> (Compared, Option<[Promise; 2]>, Option<PolicyFailure>) {
     let mut request = record.request.clone();
     request.sequence = job.sequence;
@@ -166,7 +194,8 @@ pub(super) fn ask(
         return (Compared::Failed, None, None);
     }
     let workers = table.column(Column::Worker).unwrap_or_default();
-    let picked = policies.pick(activation, &request, table.rows, columns, |worker| workers.contains(&worker));
+    let picked =
+        instances.pick(activation, &request, table.rows, columns, |worker| workers.contains(&worker));
     match picked {
         Err(failure) => (Compared::Failed, None, Some(failure)),
         Ok(decision) => {
@@ -176,9 +205,52 @@ pub(super) fn ask(
             let shadow = promise(chosen(&decision));
             let compared =
                 if agree(table, record, &decision) { Compared::Agreed } else { Compared::Differed };
-            (compared, promise(record.chosen).zip(shadow).map(|(a, b)| [a, b]), None)
+            let both = promise(record.chosen).zip(shadow).map(|(a, b)| [a, b]);
+            if let (Chosen::Row(one), Chosen::Row(other)) = (record.chosen, chosen(&decision)) {
+                let policies =
+                    [(followed, &record.request, one, other), (Some(activation), &request, other, one)];
+                for (of, (policy, request, own, others)) in policies.into_iter().enumerate() {
+                    let Some(policy) = policy else { continue };
+                    let scored = score_of(instances, columns, policy, request, table);
+                    if let Some(distance) = distance(scored, own, others) {
+                        job.trial.figures.add_distance(of, distance);
+                    }
+                }
+            }
+            (compared, both, None)
         }
     }
+}
+
+/// Scores of the policy that decided, on the table that it saw; `None` if it tells none.
+pub(super) fn score(
+    instances: &mut ThreadPolicies,
+    columns: &mut Vec<u32>,
+    activation: &Arc<Activation>,
+    record: &Record,
+) -> Option<Result<Vec<f32>, PolicyFailure>> {
+    score_of(instances, columns, activation, &record.request, &record.table)
+}
+
+fn score_of(
+    instances: &mut ThreadPolicies,
+    columns: &mut Vec<u32>,
+    activation: &Arc<Activation>,
+    request: &PolicyRequest,
+    table: &Table,
+) -> Option<Result<Vec<f32>, PolicyFailure>> {
+    if !activation.compiled().has_scorer() || !table.select(&activation.needs().columns, columns) {
+        return None;
+    }
+    instances.score(activation, request, table.rows, columns)
+}
+
+/// How much worse `others` row scores than one's own; none where a score is missing or infinite.
+fn distance(scored: Option<Result<Vec<f32>, PolicyFailure>>, own: u32, others: u32) -> Option<f64> {
+    let scores = scored?.ok()?;
+    let score = |row: u32| scores.get(row as usize).copied().map(f64::from);
+    let distance = score(others)? - score(own)?;
+    distance.is_finite().then_some(distance)
 }
 
 fn chosen(decision: &Decision) -> Chosen {

@@ -18,14 +18,16 @@ macro_rules! dist {
 }
 
 /// All of them, in the order of their names.
-pub(super) const ALL: [BuiltIn; 7] = [
+pub(super) const ALL: [BuiltIn; 9] = [
     dist!("kv"),
     dist!("least-loaded"),
     dist!("power-of-two"),
     dist!("prefix-hash"),
+    dist!("quickest-prefill"),
     dist!("random"),
     dist!("round-robin"),
     dist!("session-affinity"),
+    dist!("weighted"),
 ];
 
 /// Their names, for messages.
@@ -35,15 +37,27 @@ pub(super) fn names() -> String {
 
 impl From<BuiltInPolicy> for BuiltIn {
     fn from(policy: BuiltInPolicy) -> Self {
-        let [kv, least_loaded, power_of_two, prefix_hash, random, round_robin, session_affinity] = ALL;
+        let [
+            kv,
+            least_loaded,
+            power_of_two,
+            prefix_hash,
+            quickest_prefill,
+            random,
+            round_robin,
+            session_affinity,
+            weighted,
+        ] = ALL;
         match policy {
             BuiltInPolicy::Kv => kv,
             BuiltInPolicy::LeastLoaded => least_loaded,
             BuiltInPolicy::PowerOfTwo => power_of_two,
             BuiltInPolicy::PrefixHash => prefix_hash,
+            BuiltInPolicy::QuickestPrefill => quickest_prefill,
             BuiltInPolicy::Random => random,
             BuiltInPolicy::RoundRobin => round_robin,
             BuiltInPolicy::SessionAffinity => session_affinity,
+            BuiltInPolicy::Weighted => weighted,
         }
     }
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rankwise_core::ids::Millis;
+use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::RoutingState;
 use rankwise_policy_host::{
     Activation, Compiled, Current, HostError, PolicyFailure, PolicyHost, PolicyLane, PoolInfo, Serving, Smoke,
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use super::canary::Canary;
 use super::journal::{Author, Cause, Journal, Step};
+use super::learners::{Learners, Outcome};
 use super::live;
 use super::state_dir::{KeptActivation, StateDir, StateError};
 use crate::clock;
@@ -31,6 +33,7 @@ pub struct PoolPolicies {
     lane: PolicyLane,
     pub(super) canary: Canary,
     pub(super) shadow: ArcSwapOption<ShadowTrial>,
+    learners: Learners,
     /// Of the active policy and of the canary.
     sequences: [AtomicU64; 2],
     fallback: RwLock<Fallback>,
@@ -76,6 +79,7 @@ impl PoolPolicies {
             lane: PolicyLane::new(HISTORY_MAX),
             canary: Canary::default(),
             shadow: ArcSwapOption::empty(),
+            learners: Learners::default(),
             sequences: Default::default(),
             fallback: RwLock::new(parts.fallback),
             journal: Journal::default(),
@@ -237,6 +241,33 @@ impl PoolPolicies {
             let chosen = self.lane.chosen();
             self.stepped(Lane::Active, Cause::Rearmed, chosen.as_deref(), Author::default(), None);
         }
+    }
+
+    /// Whether a policy in force learns from how requests end.
+    pub fn learns(&self) -> bool {
+        self.learners.is_wanted()
+    }
+
+    /// Tells the policies that learn how a request ended, with the next lesson.
+    pub fn ended(&self, outcome: Outcome) {
+        self.learners.note(outcome);
+    }
+
+    /// Teaches the policies in force that learn. Blocks; called a few times a second.
+    pub fn teach(&self) {
+        let current = [self.active(), self.canary.current()];
+        let in_force: Vec<_> = current.iter().filter_map(|current| current.activation().cloned()).collect();
+        for (activation, failure) in self.learners.teach(&in_force, &self.parts.state.targets()) {
+            let (pool, policy) = (self.parts.pool.as_str(), activation.version().to_string());
+            let labels = [pool, &policy, failure.kind().name()];
+            self.parts.metrics.policy_failures.with_label_values(&labels).inc();
+            tracing::warn!(pool, policy, %failure, "what the policy learned is lost");
+        }
+    }
+
+    /// Fills in the column of what the policy that decides has learned.
+    pub fn fill_learned(&self, activation: &Activation, snapshot: &mut Snapshot) {
+        self.learners.fill(activation.id(), snapshot);
     }
 
     /// Says what the config's entry is, as far as what is kept goes by it.

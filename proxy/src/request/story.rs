@@ -16,6 +16,7 @@ use crate::decisions::Truth;
 use crate::error::{ProxyError, Stage};
 use crate::health::Failure;
 use crate::metrics::{Attempt, Outcome};
+use crate::policies;
 use crate::pool::Pool;
 
 /// A request from the moment it is let in. Dropped before its end was told, it was cancelled: the client went away.
@@ -243,6 +244,9 @@ impl Story {
         }
         self.count_cached(usage);
         self.learn(outcome.name(), usage);
+        if outcome == Outcome::Ok {
+            self.teach(usage);
+        }
         if self.shared.settings.access_log {
             self.log(outcome, elapsed, usage);
         }
@@ -273,6 +277,27 @@ impl Story {
             };
             pool.decisions.learn(receipt, truth);
         }
+    }
+
+    /// For policies that learn from how requests end.
+    fn teach(&self, usage: Option<Usage>) {
+        let (Some(pool), Some(placed), Some(usage)) = (&self.pool, &self.placed, usage) else { return };
+        let Some((rank, ahead)) = placed.rank().zip(placed.ahead).filter(|_| pool.policies.learns()) else {
+            return;
+        };
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let before = placed.placed_at - self.started;
+        let first_token = self.record.first_token.map(|since| micros(since.saturating_sub(before)));
+        pool.policies.ended(policies::Outcome {
+            target: rank.target.id,
+            prompt_tokens: usage.prompt_tokens.into(),
+            cached_tokens: usage.cached_tokens.unwrap_or(0).into(),
+            completion_tokens: usage.completion_tokens.into(),
+            first_token_us: first_token.unwrap_or(0),
+            total_us: micros(placed.placed_at.elapsed()),
+            prefill_tokens: ahead.prefill_tokens.into(),
+            running: ahead.running.into(),
+        });
     }
 
     /// Truth against the index: what the engine says it reused.

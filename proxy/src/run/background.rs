@@ -16,6 +16,8 @@ use crate::prompts::PromptMode;
 
 /// Between two looks at what only time changes: grace periods, policies out of service.
 const TICK: Duration = Duration::from_millis(20);
+/// Between two lessons of policies that learn.
+const LESSON: Duration = Duration::from_millis(250);
 
 /// Ticks between two looks at whether predictions come true: all ranks are asked.
 const PARITY_TICKS: u32 = 10;
@@ -30,6 +32,7 @@ pub(super) fn start(
 ) {
     let watch_interval = config.policy_host.watch_interval;
     tasks.spawn(tick(Arc::clone(pools), stop.clone()));
+    tasks.spawn(teach(Arc::clone(pools)));
     for (pool, config) in pools.iter().zip(&config.pools) {
         tasks.spawn(follow_unit(Arc::clone(pool)));
         if let Some(file) = PolicyFile::of(&config.policy) {
@@ -57,6 +60,20 @@ async fn tick(pools: Arc<Pools>, stop: CancellationToken) {
             if ticks == 0 {
                 pool.parity.look(pool);
             }
+        }
+    }
+}
+
+/// Tells policies that learn how requests ended.
+async fn teach(pools: Arc<Pools>) {
+    let mut interval = tokio::time::interval(LESSON);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let pools = Arc::clone(&pools);
+        let teach = move || pools.iter().for_each(|pool| pool.policies.teach());
+        if tokio::task::spawn_blocking(teach).await.is_err() {
+            tracing::error!("teaching policies panicked");
         }
     }
 }

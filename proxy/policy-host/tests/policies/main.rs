@@ -6,6 +6,7 @@
 mod first_day;
 #[expect(clippy::unwrap_used, reason = "helpers of tests; only test functions are exempt by config")]
 mod guests;
+mod optional;
 mod refused;
 mod sdk;
 mod spoilt;

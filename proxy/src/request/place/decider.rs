@@ -86,6 +86,9 @@ impl Decider {
         let mut look = pool.decisions.look(placement.id, in_force.columns(), shadow);
         for race in 0..=RACES_MAX {
             self.take_snapshot(pool, in_force.columns(), placement, home, look.as_mut());
+            if let Some(activation) = in_force.current.activation() {
+                pool.policies.fill_learned(activation, &mut self.snapshot);
+            }
             if self.snapshot.rows().is_empty() {
                 return Err(Unplaced::NothingToPick);
             }
@@ -252,6 +255,8 @@ impl Decider {
                     policy,
                     overlap_blocks: 0,
                     expected: None,
+                    ahead: None,
+                    placed_at: Instant::now(),
                     lane: None,
                     receipt: None,
                 })
@@ -286,6 +291,8 @@ impl Decider {
                     booking: Some(booking),
                     policy,
                     expected,
+                    ahead: self.snapshot.rows().get(row as usize).map(|row| row.load),
+                    placed_at: Instant::now(),
                     lane: None,
                     receipt: None,
                 })

@@ -1,9 +1,11 @@
 //! Where a request is.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::HeaderValue;
 use rankwise_core::ids::TargetId;
+use rankwise_core::snapshot::RowLoad;
 use rankwise_core::state::Booking;
 
 use crate::decisions::Lane;
@@ -26,6 +28,10 @@ pub(in crate::request) struct Placed {
     pub overlap_blocks: u32,
     /// What `cached_tokens` should say; none where it cannot be known.
     pub expected: Option<Expected>,
+    /// What was booked on the chosen rank before.
+    pub ahead: Option<RowLoad>,
+    /// When it was decided.
+    pub placed_at: Instant,
     /// The lane whose policy decided; none where a trusted client did.
     pub lane: Option<Lane>,
     /// The decision's number, where somebody wants to know what becomes of it.
