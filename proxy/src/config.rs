@@ -22,8 +22,8 @@ pub use decisions::{Decisions, Recording};
 pub use error::{ConfigError, Diagnostic};
 pub use host::{FailureLimits, PolicyHost};
 pub use limits::{
-    EventLimits, HealthLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, SelectLimits, TokenizeLimits,
-    UpstreamLimits, WaitLimits,
+    EventLimits, HealthLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, SelectLimits,
+    TokenizeLimits, UpstreamLimits, WaitLimits,
 };
 pub use load::{FILE_BYTES_MAX, Source, load, parse, parse_worker, parse_workers};
 pub use located::{Located, Position};
