@@ -12,6 +12,6 @@ mod shadow;
 
 pub use look::{Decisions, DecisionsParts, Look, Seen};
 pub use observer::Observer;
-pub use receipts::Receipt;
+pub use receipts::{DecidedBy, Receipt};
 pub use record::{Answer, Chosen, Filtered, Lane, Record, Table, Times, Truth};
 pub use shadow::{ShadowFigures, ShadowJob, ShadowTrial};

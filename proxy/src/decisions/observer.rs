@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rankwise_policy_host::{Activation, ThreadPolicies};
 
-use super::receipts::{Receipt, Receipts};
+use super::receipts::{DecidedBy, Receipt, Receipts};
 use super::record::{Record, Truth};
 use super::recording::Recorder;
 use super::shadow::{self, ShadowJob};
@@ -164,7 +164,8 @@ impl Work {
                 .inspect_err(|failure| tracing::debug!(policy = %activation.version(), %failure, "no scores"))
                 .ok()
         });
-        watch.receipts.add(Receipt { record: Arc::new(record), activation, scores, truth: None });
+        let policy = activation.as_deref().map(DecidedBy::from);
+        watch.receipts.add(Receipt { record: Arc::new(record), policy, scores, truth: None });
         self.remember(Arc::clone(watch));
     }
 

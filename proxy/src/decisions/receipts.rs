@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rankwise_core::policy::{Column, Decision};
-use rankwise_policy_host::Activation;
+use rankwise_policy_host::{Activation, PolicyVersion};
 use serde_json::{Map, Value, json};
 
 use super::record::{Answer, Chosen, Record, Truth};
@@ -16,11 +16,25 @@ pub struct Receipt {
     /// The decision.
     pub record: Arc<Record>,
     /// The policy that decided; none where only a fallback was in force.
-    pub activation: Option<Arc<Activation>>,
+    pub policy: Option<DecidedBy>,
     /// By row, of a policy that tells scores; the lower the better.
     pub scores: Option<Vec<f32>>,
     /// Once the request has ended.
     pub truth: Option<Truth>,
+}
+
+/// What a receipt says of the policy that decided. Not the policy: a receipt would keep its instances long after it was replaced.
+#[derive(Clone, Debug)]
+pub struct DecidedBy {
+    version: PolicyVersion,
+    /// Those that it asked for.
+    columns: Vec<Column>,
+}
+
+impl From<&Activation> for DecidedBy {
+    fn from(activation: &Activation) -> Self {
+        Self { version: activation.version().clone(), columns: activation.needs().columns.clone() }
+    }
 }
 
 /// The last ones.
@@ -103,15 +117,15 @@ impl Receipt {
             .iter()
             .map(|out| json!({ "worker": worker(out.worker), "dp_rank": out.rank, "reason": out.reason }))
             .collect();
-        let asked = self.activation.as_ref().map(|activation| activation.needs().columns.as_slice());
+        let asked = self.policy.as_ref().map(|policy| policy.columns.as_slice());
         let names = |columns: &[Column]| columns.iter().map(|column| column.name()).collect::<Vec<_>>();
         json!({
             "id": record.id,
             "request_id": record.request_id,
             "at_unix_ms": record.at_unix_ms,
             "lane": record.lane.name(),
-            "policy": self.activation.as_ref().map(|activation| activation.version().to_string()),
-            "digest": self.activation.as_ref().map(|activation| activation.version().digest.clone()),
+            "policy": self.policy.as_ref().map(|policy| policy.version.to_string()),
+            "digest": self.policy.as_ref().map(|policy| policy.version.digest.clone()),
             "sequence": record.request.sequence,
             "seed": record.request.seed,
             "facts": facts,

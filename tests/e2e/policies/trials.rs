@@ -132,6 +132,21 @@ async fn a_receipt_tells_what_the_policy_saw_and_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn receipts_keep_no_replaced_policy_alive() {
+    let fleet = two_ranks().await;
+    let yaml = "decisions: { sample_permille: 1000 }\npools: [{ policy: { name: least-loaded } }]\n";
+    let proxy = Proxy::configured(&fleet, yaml, &[]).await;
+    // More activations than there is room for instances, each with a decision that leaves a receipt.
+    for turn in 0..40 {
+        let policy = ["power-of-two", "random"][turn % 2];
+        let activated = proxy.activate(policy, json!({})).await;
+        assert_eq!(activated.status, 200, "turn {turn}: {}", activated.text());
+        assert_eq!(proxy.client.chat(&chat("hello")).await.status, 200);
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_receipt_is_made_on_demand() {
     let fleet = two_ranks().await;
     let yaml = "decisions: { sample_permille: 0 }\npools: [{ policy: { name: least-loaded } }]\n";

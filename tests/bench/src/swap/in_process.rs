@@ -112,6 +112,6 @@ fn preempt(host: &PolicyHost, duration: Duration) -> anyhow::Result<u64> {
         }
         stop.store(true, Relaxed);
     });
-    println!("# {picks} picks preempted by {busy} busy threads");
+    println!("# {picks} picks preempted by {busy} busy threads, {failed} of them failed");
     Ok(failed)
 }
