@@ -217,6 +217,42 @@ async fn an_engine_that_hangs_is_out_after_its_first_byte_timeout() {
 }
 
 #[tokio::test]
+async fn a_worker_that_says_it_is_not_well_is_believed_the_first_time() {
+    let fleet = two_workers().await;
+    fleet.workers()[1].fault(Fault::Unhealthy);
+    let flags = crate::harness::worker_flags(&fleet);
+    let config = "limits:\n  upstream: { probe_interval: 50ms }\n";
+    let proxy = Proxy::configured_with(config, &flags).await;
+    // It answers everything else: it is still starting.
+    let state = async |name: &str| {
+        let workers = proxy.admin.get("/v1/pools/main/workers").await.json();
+        let worker =
+            workers["workers"].as_array().and_then(|all| all.iter().find(|one| one["name"] == name).cloned());
+        let worker = worker.unwrap_or_default();
+        (worker["state"].clone(), worker["reason"].clone())
+    };
+    wait_until("what it says to be known", async || {
+        state("w1").await == ("unreachable".into(), "/health: status 503".into())
+    })
+    .await;
+    assert_eq!(failures(&proxy, &chat("hello"), 4).await, 0);
+    fleet.workers()[1].heal();
+    wait_until("it to be let in", async || state("w1").await.0 == "ready").await;
+
+    // The other one says so while it serves: out, and nothing is lost.
+    fleet.workers()[0].fault(Fault::Unhealthy);
+    wait_until("it to be out", async || {
+        let out = out(&proxy).await;
+        out.len() == 2 && out.keys().all(|(worker, _)| worker == "w0")
+    })
+    .await;
+    assert_eq!(failures(&proxy, &chat("hello"), 4).await, 0);
+    fleet.workers()[0].heal();
+    all_in(&proxy).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
 async fn a_pools_last_rank_stays_whatever_it_answers() {
     let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
     let config = format!("{UNWATCHED}  health: {{ window: 1ms }}\n");

@@ -36,6 +36,8 @@ pub enum Fault {
     StaleMetrics,
     /// The pinned rank is ignored: the next one serves the request.
     IgnorePin,
+    /// Health checks are answered 503, as by an engine that is still starting or drains; it serves all the same.
+    Unhealthy,
 }
 
 /// What a worker does wrong at the moment.
@@ -55,6 +57,7 @@ pub(crate) struct Active {
     pub(crate) no_replay: bool,
     pub(crate) silent_rank: Option<u32>,
     pub(crate) ignore_pin: bool,
+    pub(crate) unhealthy: bool,
 }
 
 impl Faults {
@@ -81,6 +84,7 @@ impl Faults {
             Fault::NoReplay => active.no_replay = true,
             Fault::SilentRank(rank) => active.silent_rank = Some(rank),
             Fault::IgnorePin => active.ignore_pin = true,
+            Fault::Unhealthy => active.unhealthy = true,
             Fault::RefuseConnections | Fault::DropEvents(_) | Fault::StaleMetrics => return false,
         }
         true

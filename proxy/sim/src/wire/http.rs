@@ -62,6 +62,11 @@ pub(super) async fn handle(
         }
         (&Method::POST, "/v1/completions") => generate::serve(&worker, generate(Api::Completions)).await,
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&worker)),
+        (&Method::GET, "/health" | "/ready" | "/ping") if worker.faults.now().unhealthy => {
+            let mut response = Response::new(text_body(String::new()));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
         (method, path) => {
             let answered = match worker.spec.engine {
                 EngineWire::Vllm => vllm(&worker, method, path, &body),

@@ -36,6 +36,7 @@ fn named(name: &str, value: Option<&str>) -> Result<Fault, String> {
         "no-replay" => Fault::NoReplay,
         "stale-metrics" => Fault::StaleMetrics,
         "ignore-pin" => Fault::IgnorePin,
+        "unhealthy" => Fault::Unhealthy,
         _ => return Err(format!("unknown fault `{name}`: see --help")),
     };
     match value {
