@@ -95,23 +95,29 @@ CASES = [
     ("unicode", "{{ '日本' + v }}", {"v": "é😀"}),
     ("nested quotes", "{{ \"it's\" }}{{ 'say \"x\"' }}{{ 'a\\nb' }}", {}),
 ]
-with open("cases.jsonl", "w") as out:
-    for name, template, context in CASES:
-        full = {"messages": USER, "tools": None, "documents": None, "add_generation_prompt": True, **context}
-        try:
-            rendered = environment.from_string(template).render(**full)
-        except Exception:
-            rendered = None
-        out.write(json.dumps({"name": name, "template": template, "context": context, "rendered": rendered}, ensure_ascii=False) + "\n")
 
-random.seed(7)
-numbers = [0.0, -0.0, 1.0, -1.0, 0.1, 0.2 + 0.1, 1e15, 1e16, 9999999999999998.0, 123456789012345680.0, 1e17, 1e22, 1e23, 1e100, 1e-3, 1e-4,
-           1e-5, 9.999e-5, 1.5e-7, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 100.0, 1234.5, 1e10, 123456.789e3, 3.141592653589793]
-while len(numbers) < 400:
-    number = struct.unpack("<d", random.randbytes(8))[0]
-    if number == number and abs(number) != float("inf"):
-        numbers.append(number)
-    numbers.append(random.uniform(-1, 1) * 10 ** random.randint(-8, 20))
-with open("floats.txt", "w") as out:
-    for number in numbers:
-        out.write(f"{struct.unpack('<Q', struct.pack('<d', number))[0]:016x} {number!r}\n")
+def main():
+    with open("cases.jsonl", "w") as out:
+        for name, template, context in CASES:
+            full = {"messages": USER, "tools": None, "documents": None, "add_generation_prompt": True, **context}
+            try:
+                rendered = environment.from_string(template).render(**full)
+            except Exception:
+                rendered = None
+            out.write(json.dumps({"name": name, "template": template, "context": context, "rendered": rendered}, ensure_ascii=False) + "\n")
+
+    random.seed(7)
+    numbers = [0.0, -0.0, 1.0, -1.0, 0.1, 0.2 + 0.1, 1e15, 1e16, 9999999999999998.0, 123456789012345680.0, 1e17, 1e22, 1e23, 1e100, 1e-3, 1e-4,
+               1e-5, 9.999e-5, 1.5e-7, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 100.0, 1234.5, 1e10, 123456.789e3, 3.141592653589793]
+    while len(numbers) < 400:
+        number = struct.unpack("<d", random.randbytes(8))[0]
+        if number == number and abs(number) != float("inf"):
+            numbers.append(number)
+        numbers.append(random.uniform(-1, 1) * 10 ** random.randint(-8, 20))
+    with open("floats.txt", "w") as out:
+        for number in numbers:
+            out.write(f"{struct.unpack('<Q', struct.pack('<d', number))[0]:016x} {number!r}\n")
+
+
+if __name__ == "__main__":
+    main()
