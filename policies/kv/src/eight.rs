@@ -75,11 +75,7 @@ impl Eight {
 
     #[inline(always)]
     fn both(self, other: Self, of: impl Fn(f32, f32) -> f32) -> Self {
-        let mut result = [0.0; ROWS];
-        for row in 0..ROWS {
-            result[row] = of(self.0[row], other.0[row]);
-        }
-        Self(result)
+        Self(std::array::from_fn(|row| of(self.0[row], other.0[row])))
     }
 }
 
