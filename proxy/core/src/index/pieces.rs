@@ -58,6 +58,13 @@ impl<'a> Steps<'a> {
     pub(crate) fn new(events: &'a [CacheEvent]) -> Self {
         Self { events, done: 0 }
     }
+
+    /// The last step could not be applied: neither can what is left of an event that it began, by itself.
+    pub(crate) fn skip_rest(&mut self) {
+        if self.done > 0 {
+            (self.events, self.done) = (&self.events[1..], 0);
+        }
+    }
 }
 
 impl<'a> Iterator for Steps<'a> {

@@ -63,13 +63,16 @@ impl RoutingState {
         self.see(now);
         let mut applied = Applied::default();
         let mut turn = self.inner.write();
-        for step in Steps::new(events) {
+        let mut steps = Steps::new(events);
+        while let Some(step) = steps.next() {
             match step {
                 Step::Apply(pieces) => {
-                    let mut is_over = turn.step(|inner| {
-                        applied.add(inner.apply(target, &pieces, now));
-                        inner.index.wants_eviction()
-                    });
+                    let (done, mut is_over) =
+                        turn.step(|inner| (inner.apply(target, &pieces, now), inner.index.wants_eviction()));
+                    applied.add(done);
+                    if done.unknown_parent || done.wrong_block_size {
+                        steps.skip_rest();
+                    }
                     while is_over {
                         (applied.evicted, is_over) = turn.step(|inner| {
                             let (evicted, is_more) = inner.index.evict();

@@ -90,6 +90,17 @@ fn unknown_parent_applies_nothing() {
 }
 
 #[test]
+fn a_long_store_behind_an_unknown_parent_applies_nothing_either() {
+    let fleet = stored();
+    // Longer than a step, and every block bears a name that is known.
+    let long: Vec<(u64, u64)> = (0..2000).map(|n| (11 + n % 4, n)).collect();
+    let before = fleet.state.index_stats();
+    assert!(fleet.store(0, Some(99), &long, Device).unknown_parent);
+    assert_eq!(fleet.state.index_stats(), before);
+    assert_eq!(fleet.device(0, &[1, 2, 3, 4]), 4);
+}
+
+#[test]
 fn a_name_given_to_another_content() {
     let fleet = stored();
     fleet.store(0, Some(13), &[(14, 8)], Device);
