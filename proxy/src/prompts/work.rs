@@ -201,7 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_long_body_is_read_aside_and_all_the_same() {
         let work = work(1, 1);
-        let text = "x".repeat(READ_BYTES_MAX);
+        let text = "x".repeat(CHECKED_BYTES_MAX);
         let body = Bytes::from(format!("{{\"model\":\"m\",\"prompt\":\"{text}\"}}"));
         assert!(work.read(Api::Completions, body.slice(..body.len() - 1)).await.is_err());
         let read = work.read(Api::Completions, body).await.unwrap();
