@@ -57,8 +57,17 @@ async fn a_pool_that_loses_a_worker_under_load_loses_what_was_there_and_no_more(
     let lost = &fleet.workers()[0];
     let load = all_at_once(&proxy, "/v1/completions", bodies(0..300), LANES);
     let stop = async {
-        wait_until("it to be busy", async || arrivals(&fleet).len() > 60).await;
+        wait_until("it to be busy", async || {
+            fleet.hold();
+            let busy = arrivals(&fleet).len() > 60 && lost.stats().iter().any(|rank| rank.running > 0);
+            if !busy {
+                fleet.release();
+            }
+            busy
+        })
+        .await;
         lost.stop().await;
+        fleet.release();
         let began = tokio::time::Instant::now();
         wait_until("it to be out", async || {
             proxy.ranks().await.iter().all(|rank| !is_of(rank, "w0") || rank["availability"] != "ready")
