@@ -2,6 +2,8 @@
 //!
 //! In plain tests on Qwen2.5's tokenizer; `.ci/extra` fetches more tokenizers and runs the ignored ones on all.
 
+#![allow(clippy::unwrap_used, reason = "a test, helpers and all")]
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -153,7 +155,7 @@ fn conversations_are_exact(files: &TokenizerFiles, turns: usize) {
             _ => {}
         }
         for _ in 0..random.usize(1..3) {
-            let role = if messages.len() % 2 == 0 { "user" } else { "assistant" };
+            let role = if messages.len().is_multiple_of(2) { "user" } else { "assistant" };
             let mut content = text(&mut random, &[]);
             if random.bool() {
                 content +=
