@@ -36,4 +36,5 @@ pub mod signals;
 pub mod simulate;
 pub mod status;
 pub mod upstream;
+pub mod warm;
 pub mod workers;

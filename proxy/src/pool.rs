@@ -24,6 +24,7 @@ use crate::policies::PoolPolicies;
 use crate::prompts::PromptSource;
 use crate::sessions::PoolSessions;
 use crate::upstream::SendLimits;
+use crate::warm::WarmIndex;
 use crate::workers::Workers;
 
 /// Bounds of a pool.
@@ -83,6 +84,8 @@ pub struct Pool {
     pub parity: Parity,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// What an earlier process knew of its ranks.
+    pub warm: Arc<WarmIndex>,
     /// Which requests belong together.
     pub sessions: PoolSessions,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
@@ -124,6 +127,8 @@ pub struct PoolParts {
     pub prompts: PromptSource,
     /// The key of all block hashes.
     pub key: HashKey,
+    /// What an earlier process knew of its ranks.
+    pub warm: Arc<WarmIndex>,
     /// Which requests belong together.
     pub sessions: PoolSessions,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
@@ -149,6 +154,7 @@ impl Pool {
             prompts: parts.prompts,
             parity: Parity::default(),
             key: parts.key,
+            warm: parts.warm,
             sessions: parts.sessions,
             heal_cold_roots: parts.heal_cold_roots,
             limits: parts.limits,

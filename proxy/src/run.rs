@@ -25,6 +25,7 @@ use crate::pool::Pools;
 use crate::request::{Admission, Selector, Shared};
 use crate::signals::Signals;
 use crate::status::{self, Readiness};
+use crate::warm::WarmIndex;
 
 /// A proxy that runs until it is stopped.
 pub struct Running {
@@ -35,6 +36,7 @@ pub struct Running {
     /// Where it is administered.
     pub admin_address: SocketAddr,
     pools: Arc<Pools>,
+    warm: Arc<WarmIndex>,
     rosters: Arc<[Roster]>,
     threads: Arc<RequestThreads>,
     readiness: Arc<Readiness>,
@@ -57,8 +59,16 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
         config.state_dir.as_deref().map(StateDir::open).transpose().context("state_dir")?.map(Arc::new);
     let store = Arc::new(PolicyStore::new(host, config.policy_host.versions_max.get(), state_dir));
     let observer = Observer::start(config.decisions.queue_max.get()).context("start a thread")?;
-    let prompts = Arc::new(settings::prompt_work(config)?);
-    let pools = Arc::new(pools::make(config, &metrics, &store, &observer, &prompts).await?);
+    let warm = Arc::new(settings::warm_index(config, store.state())?);
+    let prompts = Arc::new(settings::prompt_work(config, warm.key()));
+    let common = pools::Shared {
+        store: &store,
+        observer: &observer,
+        metrics: &metrics,
+        prompts: &prompts,
+        warm: &warm,
+    };
+    let pools = Arc::new(pools::make(config, &common).await?);
     let shared = Shared {
         pools: Arc::clone(&pools),
         admission: Arc::new(Admission::new(metrics.clone())),
@@ -108,12 +118,13 @@ pub async fn start(config: &Config) -> anyhow::Result<Running> {
     for (at, pool) in config.pools.iter().enumerate() {
         tasks.spawn(discovery::follow(Arc::clone(&rosters), at, pool.discovery.clone(), accepting.clone()));
     }
-    background::start(config, &pools, &store, &accepting, &mut tasks);
+    background::start(config, &pools, &store, &warm, &accepting, &mut tasks);
     Ok(Running {
         addresses,
         status_address,
         admin_address,
         pools,
+        warm,
         rosters,
         threads,
         readiness,
@@ -150,6 +161,8 @@ impl Running {
             () = self.threads.drain(self.drain_timeout) => {}
             () = cut => self.threads.cut(),
         }
+        // While the workers are still known.
+        background::keep_index(&self.warm, &self.pools).await;
         for roster in self.rosters.iter() {
             roster.stop().await;
         }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::feeds::ColdRank;
 use crate::health::RankHealth;
 use crate::metrics::TargetMetrics;
+use crate::warm::FeedPosition;
 
 /// One worker as the request path needs it. Replaced as a whole when the worker is discovered anew.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub struct Rank {
     pub metrics: TargetMetrics,
     /// Whether its roots are cold; none where they are left so.
     pub cold: Option<Arc<ColdRank>>,
+    /// Where its feed stands; none where what it holds is not kept beyond the process.
+    pub position: Option<Arc<FeedPosition>>,
 }
 
 /// What is written into a request so that it goes where it was decided to.

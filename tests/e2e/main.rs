@@ -29,4 +29,5 @@ mod sessions;
 mod shutdown;
 mod smoke;
 mod strict;
+mod warm;
 mod workers;

@@ -4,6 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rankwise_core::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
+use rankwise_core::hash::{BlockHash, EngineHash, Namespace};
+use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, WorkerId};
+use rankwise_core::state::{RoutingState, StateConfig};
+use rankwise_core::target::TargetSpec;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// `tests`.
@@ -15,6 +21,7 @@ fn main() -> Result<()> {
     seeds.events()?;
     seeds.answers()?;
     seeds.bodies()?;
+    seeds.images()?;
     seeds.files("config", "config", "yaml")?;
     for policy in data("../policies/dist", "wasm")? {
         seeds.write("policy_component", &name(&policy), &fs::read(&policy)?)?;
@@ -92,6 +99,34 @@ impl Seeds {
         let shim = br#"{"data":[{"id":"m"}]}/{"ranks":4,"block_size":32,"blocks":2231,"events":{"port":5557,"replay_port":5657}}/
             {"version":"1.3.0"}"#;
         self.write("discovery", "trtllm", &shim.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF))
+    }
+
+    /// What is kept of a rank's blocks.
+    fn images(&self) -> Result<()> {
+        let state = RoutingState::new(StateConfig::default(), BlockSize(16));
+        let target = state.add_target(TargetSpec {
+            worker: WorkerId(0),
+            rank: DpRank(0),
+            group: GroupId(0),
+            key: 0,
+            block_size: BlockSize(16),
+            capacity_blocks: 64,
+            pinnable: true,
+        });
+        let (tier, group, block_size) = (Tier::Device, CacheGroup(0), BlockSize(16));
+        for (branch, parent) in
+            [Parent::Root(Namespace(1)), Parent::Block(EngineHash(2))].into_iter().enumerate()
+        {
+            let blocks = (0..4).map(|n| branch as u64 * 10 + n);
+            let blocks =
+                blocks.map(|n| StoredBlock { engine: EngineHash(n), content: BlockHash(n) }).collect();
+            let event = CacheEvent::Stored { parent, blocks, block_size, tier, group };
+            state.apply_batch(target.id, &[event.clone(), event], Millis(0));
+        }
+        let image = state.image(target.id).ok_or("no image")?;
+        let mut bytes = Vec::new();
+        image.encode(&mut bytes);
+        self.write("index_image", "branches", &bytes)
     }
 
     /// What clients and operators send.

@@ -9,7 +9,7 @@ mod prefix;
 use std::fmt;
 
 pub use prefix::{Chain, PrefixHash};
-use xxhash_rust::xxh3::{xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
+use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
 
 use crate::ids::BlockSize;
 
@@ -112,6 +112,26 @@ impl HashKey {
     /// [`HashKey::bytes`] wide enough to stand for what it hashes: without the key, no two inputs can be found that share one.
     pub fn bytes_wide(&self, bytes: &[u8]) -> u128 {
         xxh3_128_with_secret(bytes, &self.0)
+    }
+
+    /// [`HashKey::bytes_wide`] of bytes that come one after the other.
+    pub fn hasher(&self) -> KeyedHasher {
+        KeyedHasher(Box::new(Xxh3Builder::new().with_secret(self.0).build()))
+    }
+}
+
+/// Hashes bytes as they come.
+pub struct KeyedHasher(Box<Xxh3>);
+
+impl KeyedHasher {
+    /// So many more.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all so far.
+    pub fn wide(&self) -> u128 {
+        self.0.digest128()
     }
 }
 

@@ -9,6 +9,7 @@
 //! come since.
 
 mod action;
+mod checkpoint;
 mod config;
 mod frames;
 mod history;
@@ -21,6 +22,7 @@ use rankwise_core::ids::Millis;
 
 use crate::events::{self, Skipped, Translation, Translator};
 pub use action::FeedAction;
+pub use checkpoint::Checkpoint;
 pub use config::{FeedConfig, FeedCounters};
 pub use frames::replay_request;
 use frames::{Frames, Message};
@@ -53,6 +55,8 @@ pub struct Feed {
     misled: bool,
     /// Times in a row that the rank is read again because of such batches.
     rereads: u32,
+    /// How complete the index was that is to be restored, until the engine has proved to be the same.
+    resuming: Option<Completeness>,
     scratch: Vec<CacheEvent>,
 }
 
@@ -76,6 +80,7 @@ impl Feed {
             checking: false,
             misled: false,
             rereads: 0,
+            resuming: None,
             scratch: Vec::new(),
             config,
         }
@@ -292,6 +297,7 @@ impl Feed {
     fn forget(&mut self, out: &mut Vec<FeedAction>) {
         out.push(FeedAction::Clear);
         self.history.clear();
+        self.resuming = None;
         self.checking = false;
         self.expected = self.config.replay.then_some(0);
     }

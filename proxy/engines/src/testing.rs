@@ -42,6 +42,8 @@ pub(crate) fn translation(block_size: u32) -> Translation {
 pub(crate) struct Naive {
     pub(crate) blocks: BTreeSet<u64>,
     pub(crate) unknown_parents: usize,
+    /// What another process left behind.
+    pub(crate) kept: Option<BTreeSet<u64>>,
 }
 
 impl Naive {
@@ -65,7 +67,11 @@ impl Naive {
     pub(crate) fn act(&mut self, action: &FeedAction) {
         match action {
             FeedAction::Apply(event) => self.apply(event),
-            FeedAction::Clear => self.blocks.clear(),
+            FeedAction::Clear => (self.blocks, self.kept) = Default::default(),
+            FeedAction::Restore => {
+                assert!(self.blocks.is_empty());
+                self.blocks = self.kept.take().expect("asked for once, and not after a clear");
+            }
             FeedAction::RequestReplay { .. } => {}
         }
     }

@@ -48,7 +48,8 @@ pub struct Document {
     pub shutdown: Shutdown,
     /// Folder, made if need be and readable by nobody else, that keeps uploaded policies and what was activated over the
     /// admin API. What was activated so is in force again after a restart, until the pool's `policy` entry or the file
-    /// that it names changes. Default: nothing is kept.
+    /// that it names changes. What the KV index knows is kept there too, with the secret that its hashes are made with.
+    /// Default: nothing is kept.
     pub state_dir: Option<PathBuf>,
 }
 

@@ -266,6 +266,11 @@ pub struct IndexLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub pending_grace_max: Duration,
+    /// With `state_dir`: how often what the index knows is written there, for the next process to go on from. It is also when
+    /// the proxy stops. What was kept of ranks that do not show up within this time of the start is forgotten.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub save_interval: Duration,
 }
 
 impl Default for IndexLimits {
@@ -274,6 +279,7 @@ impl Default for IndexLimits {
             blocks_max: size(8_000_000),
             pending_grace_min: Duration::from_millis(100),
             pending_grace_max: Duration::from_secs(2),
+            save_interval: Duration::from_secs(60),
         }
     }
 }

@@ -96,12 +96,20 @@ impl Registration {
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
             let mut condition = if pin.is_none() { Condition::NOT_PINNABLE } else { Condition::default() };
             let mut has_events = false;
+            let mut position = None;
             let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
             let cold = heals.then(|| Arc::new(ColdRank::new()));
             if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
                 let translation =
                     Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
                 let settings = feed_config(rank.global_rank, sockets, events);
+                let mut feed = Feed::new(settings, translation, clock::now());
+                let kept = pool.warm.take(&pool.name, &config.name, rank.header_rank.0);
+                let kept = kept.filter(|kept| kept.image.block_size() == block_size);
+                if let Some(kept) = &kept {
+                    feed.resume(&kept.checkpoint);
+                }
+                position = pool.warm.is_on().then(Arc::default);
                 let feed = EventFeed {
                     pool: Arc::clone(pool),
                     target: Arc::clone(&target),
@@ -110,7 +118,9 @@ impl Registration {
                         replay: sockets.replay.clone(),
                         topic: sockets.topic.clone(),
                     },
-                    feed: Feed::new(settings, translation, clock::now()),
+                    feed,
+                    kept: kept.map(|kept| kept.image),
+                    position: position.clone(),
                     metrics: metrics.clone(),
                     place: format!("worker {} rank {}", config.name, rank.header_rank),
                     connect_timeout: events.timeout,
@@ -130,7 +140,15 @@ impl Registration {
             let pin = pin.unwrap_or_else(|| description.pinning.left_open());
             let weight = config.weight_permille.get();
             let health = RankHealth::new(Arc::clone(&target), weight, condition, health, clock::now());
-            ranks.push(Rank { target, health: Arc::new(health), has_events, pin: pin.into(), metrics, cold });
+            ranks.push(Rank {
+                target,
+                health: Arc::new(health),
+                has_events,
+                pin: pin.into(),
+                metrics,
+                cold,
+                position,
+            });
         }
         let worker = Arc::new(Worker {
             id,

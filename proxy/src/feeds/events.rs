@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rankwise_core::event::CacheEvent;
+use rankwise_core::image::Image;
 use rankwise_core::target::Target;
 use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use super::replay::{ReplayReply, Replays};
 use crate::clock;
 use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
+use crate::warm::FeedPosition;
 
 /// Where a rank publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,10 @@ pub struct EventFeed {
     pub cold: Option<Arc<ColdRank>>,
     /// Whether blocks that are stored again are being counted as copies.
     pub copies_counted: bool,
+    /// What an earlier process kept of the rank, until it is brought back or of no use.
+    pub kept: Option<Image>,
+    /// Where it says how far it is, for what the rank holds to be kept; none where nothing is.
+    pub position: Option<Arc<FeedPosition>>,
     /// Wakes the worker's supervisor: a publisher that goes away may be the first sign of a restart.
     pub alarm: Arc<Notify>,
 }
@@ -155,6 +161,17 @@ impl EventFeed {
 
     /// Does what the state machine asks, and says how it stands.
     fn act(&mut self, actions: &mut Vec<FeedAction>, replays: &mut Replays) {
+        match self.position.clone() {
+            None => self.obey(actions, replays),
+            Some(position) => position.move_on(|| {
+                self.obey(actions, replays);
+                self.feed.checkpoint()
+            }),
+        }
+        self.report();
+    }
+
+    fn obey(&mut self, actions: &mut Vec<FeedAction>, replays: &mut Replays) {
         let id = self.target.id;
         self.count_copies();
         let mut unknown_parent = false;
@@ -172,6 +189,17 @@ impl EventFeed {
                     FeedAction::Clear => {
                         unknown_parent |= apply(&mut events);
                         state.clear_cache(id);
+                        self.kept = None;
+                    }
+                    FeedAction::Restore => {
+                        let Some(image) = self.kept.take() else { continue };
+                        let restored = state.restore(id, &image, clock::now());
+                        tracing::info!(
+                            place = self.place,
+                            blocks = image.names(),
+                            restored,
+                            "index of an earlier process"
+                        );
                     }
                     FeedAction::Apply(event) => events.push(event),
                     FeedAction::RequestReplay { from, id } => {
@@ -188,7 +216,6 @@ impl EventFeed {
                 self.feed.unknown_parent(clock::now(), actions);
             }
         }
-        self.report();
     }
 
     /// Before events are applied: some may be reports that a request asked for.

@@ -1,10 +1,10 @@
-//! What outlives the process: uploaded components, and what was activated in each pool.
+//! What outlives the process: uploaded components, what was activated in each pool, and what the index knew.
 //!
 //! Everything is private (folders 0700, files 0600) and replaced as a whole: written beside, synced, renamed. A file
 //! says in its first line what it is and the digest of the rest; one that does not fit is ignored, and said so.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, IntoInnerError, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,7 @@ pub struct KeptActivation {
 pub struct StateDir {
     components: PathBuf,
     pools: PathBuf,
+    index: PathBuf,
 }
 
 /// What is wrong with a file.
@@ -93,7 +94,8 @@ impl StateDir {
     /// # Errors
     /// When it cannot be made or is another's.
     pub fn open(root: &Path) -> Result<Self, StateError> {
-        let state = Self { components: root.join("policies"), pools: root.join("pools") };
+        let (components, pools, index) = (root.join("policies"), root.join("pools"), root.join("index.bin"));
+        let state = Self { components, pools, index };
         for folder in [root, &state.components, &state.pools] {
             let at = |error| StateError::Io { path: folder.to_owned(), error };
             DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
@@ -178,6 +180,25 @@ impl StateDir {
         remove(&self.pool_path(pool))
     }
 
+    /// Keeps what the index knows, which `fill` writes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_index(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), StateError> {
+        self.replace(&self.index, fill)
+    }
+
+    /// What was kept so, if anything, and in which file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is larger than `bytes_max`.
+    pub fn index(&self, bytes_max: u64) -> Result<Option<(&Path, Vec<u8>)>, StateError> {
+        if !self.index.exists() {
+            return Ok(None);
+        }
+        Ok(Some((&self.index, read(&self.index, bytes_max)?)))
+    }
+
     fn component_path(&self, digest: &str) -> PathBuf {
         self.components.join(format!("{digest}.wasm"))
     }
@@ -197,12 +218,21 @@ impl StateDir {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+        self.replace(path, |file| file.write_all(bytes))
+    }
+
+    fn replace(
+        &self,
+        path: &Path,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), StateError> {
         let beside = path.with_extension("new");
         let written = || -> io::Result<()> {
             remove_if_there(&beside)?;
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            let mut buffer = BufWriter::new(file);
+            fill(&mut buffer)?;
+            buffer.into_inner().map_err(IntoInnerError::into_error)?.sync_all()?;
             fs::rename(&beside, path)?;
             path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -13,6 +14,7 @@ use crate::discovery;
 use crate::policies::{PolicyFile, PolicyStore};
 use crate::pool::{Pool, Pools};
 use crate::prompts::PromptMode;
+use crate::warm::WarmIndex;
 
 /// Between two looks at what only time changes: grace periods, policies out of service.
 const TICK: Duration = Duration::from_millis(20);
@@ -27,12 +29,16 @@ pub(super) fn start(
     config: &Config,
     pools: &Arc<Pools>,
     store: &Arc<PolicyStore>,
+    warm: &Arc<WarmIndex>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) {
     let watch_interval = config.policy_host.watch_interval;
     tasks.spawn(tick(Arc::clone(pools), stop.clone()));
     tasks.spawn(teach(Arc::clone(pools)));
+    if warm.is_on() {
+        tasks.spawn(keep_index_often(Arc::clone(warm), Arc::clone(pools), config.limits.index.save_interval));
+    }
     for (pool, config) in pools.iter().zip(&config.pools) {
         tasks.spawn(follow_unit(Arc::clone(pool)));
         if let Some(file) = PolicyFile::of(&config.policy) {
@@ -75,6 +81,25 @@ async fn teach(pools: Arc<Pools>) {
         if tokio::task::spawn_blocking(teach).await.is_err() {
             tracing::error!("teaching policies panicked");
         }
+    }
+}
+
+/// What the index knows outlives a process that is killed.
+async fn keep_index_often(warm: Arc<WarmIndex>, pools: Arc<Pools>, every: Duration) {
+    let mut interval = tokio::time::interval_at(Instant::now() + every, every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        keep_index(&warm, &pools).await;
+    }
+}
+
+/// Writes down what the index knows now.
+pub(super) async fn keep_index(warm: &Arc<WarmIndex>, pools: &Arc<Pools>) {
+    let (warm, pools) = (Arc::clone(warm), Arc::clone(pools));
+    let saved = tokio::task::spawn_blocking(move || warm.save(&pools));
+    if let Ok(Err(error)) = saved.await {
+        tracing::error!(%error, "the index is not kept");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::policies::{self, PolicyParts, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
 use crate::prompts::{PromptLimits, PromptSource, PromptWork};
 use crate::sessions::PoolSessions;
+use crate::warm::WarmIndex;
 
 /// The unit of block figures until the first worker tells its own.
 const BLOCK_SIZE: BlockSize = BlockSize(16);
@@ -23,32 +24,27 @@ const BLOCK_SIZE: BlockSize = BlockSize(16);
 ///
 /// # Errors
 /// When a pool's policy does not fit.
-pub(super) async fn make(
-    config: &Config,
-    metrics: &Metrics,
-    store: &Arc<PolicyStore>,
-    observer: &Observer,
-    prompts: &Arc<PromptWork>,
-) -> anyhow::Result<Pools> {
+pub(super) async fn make(config: &Config, shared: &Shared<'_>) -> anyhow::Result<Pools> {
     let mut pools = Vec::with_capacity(config.pools.len());
     for pool in &config.pools {
-        let made = Arc::new(make_pool(config, pool, &Shared { store, observer, metrics, prompts }));
-        activate(&made, pool, store).await.with_context(|| format!("pool {}: policy", made.name))?;
+        let made = Arc::new(make_pool(config, pool, shared));
+        activate(&made, pool, shared.store).await.with_context(|| format!("pool {}: policy", made.name))?;
         pools.push(made);
     }
     Ok(Pools::new(pools))
 }
 
 /// What all pools have in common.
-struct Shared<'a> {
-    store: &'a PolicyStore,
-    observer: &'a Observer,
-    metrics: &'a Metrics,
-    prompts: &'a Arc<PromptWork>,
+pub(super) struct Shared<'a> {
+    pub(super) store: &'a Arc<PolicyStore>,
+    pub(super) observer: &'a Observer,
+    pub(super) metrics: &'a Metrics,
+    pub(super) prompts: &'a Arc<PromptWork>,
+    pub(super) warm: &'a Arc<WarmIndex>,
 }
 
 fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool {
-    let Shared { store, observer, metrics, prompts } = *shared;
+    let Shared { store, observer, metrics, prompts, warm } = *shared;
     let index = &config.limits.index;
     let state = StateConfig {
         index_blocks_max: pool.limits.index_blocks_max.get(),
@@ -94,6 +90,7 @@ fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool 
             pool.tokenizer.is_some(),
         ),
         key: prompts.cache.key().clone(),
+        warm: Arc::clone(warm),
         sessions: PoolSessions::new(&pool.sessions, prompts.cache.key()),
         heal_cold_roots: pool.heal_cold_roots,
         limits: PoolLimits {

@@ -1,5 +1,6 @@
 //! From the config's words to what the parts are made with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rankwise_core::hash::HashKey;
@@ -8,9 +9,11 @@ use rankwise_prompt::PromptCache;
 
 use crate::config::{AccessLog, Config};
 use crate::listen::{ConnectionLimits, RequestThreads};
+use crate::policies::StateDir;
 use crate::prompts::{PromptWork, WorkLimits};
 use crate::request::{Proxy, Settings, Shared};
 use crate::upstream::{UpstreamPool, UpstreamTimes};
+use crate::warm::WarmIndex;
 
 /// Bounds and switches of the request path.
 pub(super) fn requests(config: &Config) -> Settings {
@@ -27,18 +30,27 @@ pub(super) fn requests(config: &Config) -> Settings {
     }
 }
 
-/// What reading prompts shares, with a secret of this process.
-pub(super) fn prompt_work(config: &Config) -> anyhow::Result<PromptWork> {
+/// What an earlier process knew of the ranks, with its secret; or else a new one.
+pub(super) fn warm_index(config: &Config, state_dir: Option<&Arc<StateDir>>) -> anyhow::Result<WarmIndex> {
+    /// What a name takes in the file, the prefix that it stands for included, and then some.
+    const NAME_BYTES: u64 = 32;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("system randomness: {error}"))?;
+    let names: u64 = config.pools.iter().map(|pool| pool.limits.index_blocks_max.get() as u64).sum();
+    let bytes_max = names.saturating_mul(NAME_BYTES).saturating_add(1 << 20);
+    Ok(WarmIndex::open(state_dir.cloned(), secret, bytes_max))
+}
+
+/// What reading prompts shares.
+pub(super) fn prompt_work(config: &Config, key: HashKey) -> PromptWork {
     let tokenize = &config.limits.tokenize;
-    let cache = PromptCache::new(tokenize.prefix_cache_bytes_max, HashKey::new(secret));
+    let cache = PromptCache::new(tokenize.prefix_cache_bytes_max, key);
     let limits = WorkLimits {
         running_max: tokenize.long_prompts_max.get(),
         waiting_max: tokenize.long_prompts_waiting_max.get(),
         timeout: tokenize.timeout,
     };
-    Ok(PromptWork::new(cache, limits))
+    PromptWork::new(cache, limits)
 }
 
 /// Bounds of what policies may do and take.

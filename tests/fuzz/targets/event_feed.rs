@@ -102,6 +102,7 @@ impl Rank {
                     FeedAction::Apply(event) => {
                         unknown_parent |= self.index.apply(self.target, &event, self.now).unknown_parent;
                     }
+                    FeedAction::Restore => unreachable!("nothing was kept"),
                     FeedAction::RequestReplay { id, .. } => self.replay = id,
                 }
             }

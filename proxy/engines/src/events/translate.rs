@@ -104,6 +104,22 @@ impl Translator {
         &self.translation.key
     }
 
+    /// Tokens per block.
+    #[cfg(test)]
+    pub(crate) fn block_size(&self) -> BlockSize {
+        self.translation.block_size
+    }
+
+    /// The cache group that is indexed, if one has shown.
+    pub(crate) fn group(&self) -> Option<u32> {
+        self.group
+    }
+
+    /// Goes on with that group.
+    pub(crate) fn set_group(&mut self, group: Option<u32>) {
+        self.group = group;
+    }
+
     /// What was skipped so far.
     pub fn skipped(&self) -> &Skipped {
         &self.skipped

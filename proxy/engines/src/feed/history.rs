@@ -38,10 +38,15 @@ impl History {
         (!self.digests.is_empty()).then(|| self.end - 1)
     }
 
-    /// Whether this message was seen under this number; `None` if that is not remembered.
-    pub(super) fn is_known(&self, sequence: u64, digest: u64) -> Option<bool> {
+    /// A message's digest, if it is remembered.
+    pub(super) fn digest(&self, sequence: u64) -> Option<u64> {
         let back = self.end.checked_sub(sequence)?;
         let at = self.digests.len().checked_sub(usize::try_from(back).ok()?)?;
-        self.digests.get(at).map(|known| *known == digest)
+        self.digests.get(at).copied()
+    }
+
+    /// Whether this message was seen under this number; `None` if that is not remembered.
+    pub(super) fn is_known(&self, sequence: u64, digest: u64) -> Option<bool> {
+        self.digest(sequence).map(|known| known == digest)
     }
 }

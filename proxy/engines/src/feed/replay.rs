@@ -135,6 +135,10 @@ impl Feed {
                 return;
             }
             replay.anchored = true;
+            if let Some(completeness) = self.resuming.take() {
+                self.completeness = completeness;
+                out.push(FeedAction::Restore);
+            }
             return;
         }
         if message.sequence < expected {

@@ -6,6 +6,7 @@ use crate::testing::{
 };
 
 mod against_a_model;
+mod checkpoint;
 mod recordings;
 
 /// A feed with what stands at its other end: the rank's index, and the messages that the engine can still replay.
@@ -36,6 +37,7 @@ impl Rig {
             match action {
                 FeedAction::RequestReplay { from, id } => self.requests = VecDeque::from([(*from, *id)]),
                 FeedAction::Clear => self.clears += 1,
+                FeedAction::Restore => {}
                 FeedAction::Apply(event) => assert_ne!(*event, CacheEvent::Cleared),
             }
         }
@@ -43,6 +45,17 @@ impl Rig {
         assert!(!live || self.feed.missing_since().is_none());
         assert!(live || self.feed.checking || self.feed.missing_since().is_some());
         assert_eq!(self.feed.deadline().is_some(), self.feed.phase() == FeedPhase::Replaying);
+    }
+
+    /// Another process, with what this one has kept.
+    fn reborn(&self) -> Self {
+        let mut rig = Self::new(self.feed.config.clone(), self.feed.translator.block_size().0);
+        rig.now = self.now;
+        if let Some(checkpoint) = self.feed.checkpoint() {
+            rig.feed.resume(&checkpoint);
+            rig.index.kept = Some(self.index.blocks.clone());
+        }
+        rig
     }
 
     fn connect(&mut self) {

@@ -71,6 +71,8 @@ enum Op {
         steps: u8,
     },
     Reconnect,
+    /// The proxy is restarted, with what it has kept.
+    Reborn,
     /// So many messages of the open replay arrive.
     Replay(u8),
     ReplayFails,
@@ -87,6 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<prop::sample::Index>().prop_map(Op::Again),
         1 => (0..12_u8).prop_map(|steps| Op::Restart { steps }),
         1 => Just(Op::Reconnect),
+        1 => Just(Op::Reborn),
         6 => (1..10_u8).prop_map(Op::Replay),
         1 => Just(Op::ReplayFails),
         2 => (0..8000_u16).prop_map(Op::Time),
@@ -146,6 +149,12 @@ impl World {
                 self.rig.disconnect();
                 self.rig.requests.clear();
                 self.answer.clear();
+                self.rig.connect();
+            }
+            Op::Reborn => {
+                self.rig = self.rig.reborn();
+                self.answer.clear();
+                self.answer_id = None;
                 self.rig.connect();
             }
             Op::Replay(messages) => self.replay((*messages).into()),
