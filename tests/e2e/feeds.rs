@@ -51,6 +51,15 @@ async fn rank(proxy: &Proxy, worker: &str, number: u64) -> Value {
     found.expect("a row for the rank")
 }
 
+/// Waits until no rank's index is in doubt: a rank that has told nothing for a while proves first that it does.
+async fn trusted(proxy: &Proxy) {
+    const UNTRUSTED: u64 = 1 << 1;
+    wait_until("the index to be trusted", async || {
+        proxy.ranks().await.iter().all(|rank| rank["condition"].as_u64().expect("bits") & UNTRUSTED == 0)
+    })
+    .await;
+}
+
 fn address_of(fleet: &Fleet, worker: usize) -> SocketAddr {
     fleet.workers()[worker].url().trim_start_matches("http://").parse().expect("an address")
 }
@@ -114,6 +123,7 @@ async fn a_silent_rank_promises_nothing() {
     for rank in 0..2 {
         ask_engine(&fleet, 0, rank, &completion(1000, 20)).await;
     }
+    trusted(&proxy).await;
     let cached = exact(&proxy, &fleet, (0..12).chain(0..12)).await;
     assert!(cached >= 12 * 160, "{cached}");
     fleet.stop().await;
@@ -179,10 +189,7 @@ async fn without_replay_nothing_is_promised() {
     assert_eq!(rank(&proxy, "w0", 0).await["condition"].as_u64().expect("bits") & 2, 2);
     fleet.workers()[0].heal();
     proxy.settled(&fleet).await;
-    wait_until("the index to be trusted", async || {
-        proxy.ranks().await.iter().all(|rank| rank["condition"] == 0)
-    })
-    .await;
+    trusted(&proxy).await;
     let cached = exact(&proxy, &fleet, 0..8).await;
     assert!(cached > 8 * 160, "{cached}");
     fleet.stop().await;
