@@ -149,7 +149,7 @@ impl Proxy {
         let draw = fastrand::u64(..);
         let prompt = prompt.as_ref();
         let body = body.bytes().clone();
-        let accepted = Accepted { id, draw, head, body, fields: &fields, prompt, belongs, pin };
+        let accepted = Accepted { id, api, draw, head, body, fields: &fields, prompt, belongs, pin };
         let answer = self.place_and_send(&pool, &accepted, story).await?;
         Ok((pool, answer))
     }
@@ -209,6 +209,7 @@ impl Service for Proxy {
 /// A request that was read and belongs to a pool.
 struct Accepted<'a> {
     id: &'a HeaderValue,
+    api: Api,
     draw: u64,
     head: &'a request::Parts,
     body: Bytes,
@@ -226,6 +227,7 @@ impl Accepted<'_> {
         let headers: &HeaderMap = &self.head.headers;
         let estimate = u32::try_from(self.body.len() / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
         Placement {
+            api: self.api,
             request: PlacementRequest {
                 prompt: self.prompt,
                 prompt_tokens_estimate: estimate,

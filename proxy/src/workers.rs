@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rankwise_core::ids::{BlockSize, WorkerId};
 use rankwise_core::target::Target;
+use rankwise_prompt::Api;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -90,6 +91,11 @@ impl Worker {
         self.name.to_str().unwrap_or_default()
     }
 
+    /// Whether a request of this API is served by the rank that it names; that of the only rank always is.
+    pub fn takes_rank(&self, api: Api) -> bool {
+        self.ranks.len() == 1 || self.engine.takes_rank_on(api.path())
+    }
+
     /// Counts one more connection to it; `None` if there are `max` already.
     pub fn open_connection(&self, max: usize) -> Option<OpenConnection> {
         let open = OpenConnection(Arc::clone(&self.connections));
@@ -117,6 +123,8 @@ impl Drop for OpenConnection {
 pub struct WorkerTable {
     workers: FxHashMap<WorkerId, Arc<Worker>>,
     block_sizes: Vec<BlockSize>,
+    /// Only APIs and workers of which there are some.
+    choosing: Vec<(Api, Vec<WorkerId>)>,
 }
 
 impl WorkerTable {
@@ -129,7 +137,18 @@ impl WorkerTable {
         let mut block_sizes: Vec<_> = workers.values().flat_map(sizes).collect();
         block_sizes.sort();
         block_sizes.dedup();
-        Self { workers, block_sizes }
+        let choosing = |api| {
+            let choose = workers.values().filter(|worker| !worker.takes_rank(api)).map(|worker| worker.id);
+            (api, choose.collect::<Vec<_>>())
+        };
+        let choosing =
+            Api::ALL.into_iter().map(choosing).filter(|(_, workers)| !workers.is_empty()).collect();
+        Self { workers, block_sizes, choosing }
+    }
+
+    /// The workers that choose the rank themselves for requests of this API, whatever these name.
+    pub fn choosing(&self, api: Api) -> &[WorkerId] {
+        self.choosing.iter().find(|(known, _)| *known == api).map_or(&[], |(_, workers)| workers)
     }
 
     /// The block sizes in use, each once.

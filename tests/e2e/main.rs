@@ -29,5 +29,6 @@ mod sessions;
 mod shutdown;
 mod smoke;
 mod strict;
+mod unpinned;
 mod warm;
 mod workers;

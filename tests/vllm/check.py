@@ -18,6 +18,7 @@ def main():
     arguments.add_argument("--worker", required=True, help="vLLM's URL")
     arguments.add_argument("--log", required=True, help="file for rankwise's log")
     arguments.add_argument("--chats", type=int, default=200, help="of the sequential and of the concurrent step")
+    arguments.add_argument("--shapes", type=int, default=500, help="requests of all shapes of the parity step")
     arguments.add_argument("--skip", default="", help="steps to leave out, separated by commas")
     given = arguments.parse_args()
     vllm = Vllm(given.worker, given.engine)
@@ -29,6 +30,7 @@ def main():
             "concurrent": lambda: steps.concurrent(rankwise, vllm, "concurrent", given.chats, Conversations.small, 0.97),
             "crowded": lambda: steps.concurrent(rankwise, vllm, "concurrent, caches overflow", given.chats, Conversations, 0),
             "after": lambda: steps.sequential(rankwise, vllm, "after concurrent", 30, 11),
+            "parity": lambda: steps.parity(rankwise, vllm, given.shapes),
             "own": lambda: steps.own_choice(rankwise, vllm),
             "restart": lambda: steps.restart(rankwise, vllm, 4),
             "again": lambda: steps.sequential(rankwise, vllm, "after restart", 30, 10),

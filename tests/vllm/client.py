@@ -83,6 +83,17 @@ def chat(address, messages, stream, max_tokens=4, headers=None, **fields):
     return reply
 
 
+def post(address, path, body, headers=None):
+    """Status and body of an answer that is not streamed."""
+    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_S)
+    try:
+        connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **(headers or {})})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
 def read_stream(response, reply):
     for line in response:
         if not line.startswith(b"data: "):
@@ -130,3 +141,9 @@ def series(page, name, label):
             rank = int(found[1])
             sums[rank] = sums.get(rank, 0) + float(line.rsplit(" ", 1)[1])
     return sums
+
+
+def total(page, name, **labels):
+    """The sum of the series `name` of a Prometheus page that have these labels."""
+    has = lambda line: line.startswith(name + "{") and all(f'{label}="{value}"' in line for label, value in labels.items())
+    return sum(float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if has(line))

@@ -1,12 +1,14 @@
 """The steps of the test. Each prints a line with its figures, or raises `Failed`."""
 import collections
+import json
 import random
 import threading
 import time
 
-from client import chat, get, get_json, series
+from client import chat, get, get_json, post, series, total
 from conversations import Conversations
 from harness import BLOCK_SIZE, RANKS, USABLE_BLOCKS, require, run_all, tell, wait_for
+from shapes import Shapes
 
 
 def discovery(rankwise, vllm):
@@ -87,6 +89,48 @@ def concurrent(rankwise, vllm, step, count, conversations_of, within_min, thread
     tell(step, f"{within / len(replies):.1%} of {len(replies)} chats of {threads} threads within expected and pending "
          f"({exact} as expected, {below} below, {len(replies) - within - below} above); ranks {served} as the headers say")
     require(within >= within_min * len(replies), f"{step}: at least {within_min:.0%} must be within expected and pending")
+
+
+def parity(rankwise, vllm, count):
+    """Requests of all shapes, one by one: every block that a prompt was predicted to have is one that vLLM's own events name."""
+    rankwise.settle()
+    shapes, paths, named = Shapes(300), collections.Counter(), 0
+    resolved = lambda result: total(get(rankwise.status, "/metrics")[1], "rankwise_pending_blocks_resolved_total", result=result)
+    results = ("confirmed", "unconfirmed")
+    before = [resolved(result) for result in results]
+    known = lambda: total(get(rankwise.status, "/metrics")[1], "rankwise_prompts_total", source="local")
+    known_before, asked = known(), 0
+    for number in range(count):
+        path, body = shapes.next()
+        paths[path, bool(body.get("tools"))] += 1
+        asked += 1
+        status, text = post(rankwise.listen, path, body)
+        require(status == 200, f"parity: {path}: {status}: {text[:300]}: {body}")
+        if path == "/v1/responses":
+            # vLLM chooses the rank, so nothing is predicted of it: all blocks must be found, on whichever it was.
+            rankwise.settle()
+            asked += 1
+            found = found_blocks(rankwise, path, body, f"parity-{number}")
+            whole = json.loads(text)["usage"]["input_tokens"] // BLOCK_SIZE
+            require(found == whole, f"parity: {path}: {found} of {whole} blocks named by vLLM's events: {body}")
+            named += found
+    rankwise.settle()
+    confirmed, unconfirmed = (int(resolved(result) - then) for result, then in zip(results, before))
+    shown = ", ".join(f"{number} {path}{' with tools' if tools else ''}" for (path, tools), number in sorted(paths.items()))
+    tell("parity", f"{count} requests of all shapes ({shown}): {confirmed} predicted blocks confirmed by vLLM's events, {unconfirmed} not; {named} of responses found")
+    require(known() - known_before == asked, "parity: some prompts were not known")
+    require(unconfirmed == 0 and confirmed > count, f"parity: {confirmed} confirmed, {unconfirmed} not")
+
+
+def found_blocks(rankwise, path, body, request_id):
+    """The longest overlap that a rank had with the prompt when this request was decided."""
+    decisions = "/v1/pools/main/decisions"
+    post(rankwise.admin, decisions, {"request_id": request_id})
+    status, text = post(rankwise.listen, path, body, {"x-request-id": request_id})
+    require(status == 200, f"parity: {path}: {status}: {text[:300]}")
+    receipt = wait_for("the receipt", 20, lambda: get_json(rankwise.admin, f"{decisions}?request_id={request_id}")["decisions"])[0]
+    overlap = receipt["columns"].index("device-overlap")
+    return max(row["figures"][overlap] for row in receipt["rows"])
 
 
 def own_choice(rankwise, vllm):

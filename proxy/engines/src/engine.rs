@@ -113,6 +113,18 @@ impl Engine {
         }
     }
 
+    /// Whether a request to this path is served by the rank that it names.
+    ///
+    /// As their sources have it: vLLM 0.32 hands no rank on from `/v1/responses` (measured: the rank that serves is its
+    /// own choice) and `/v1/embeddings`, SGLang 0.5.23 none from `/v1/embeddings`. TensorRT-LLM's shim names it whatever the path.
+    pub fn takes_rank_on(self, path: &str) -> bool {
+        match self {
+            Self::Vllm => !matches!(path, "/v1/responses" | "/v1/embeddings"),
+            Self::Sglang => path != "/v1/embeddings",
+            Self::Trtllm | Self::Dynamo | Self::Generic => true,
+        }
+    }
+
     /// Whether `POST /tokenize` tells the token ids of a prompt or of messages.
     pub fn tells_token_ids(self) -> bool {
         matches!(self, Self::Vllm | Self::Sglang)

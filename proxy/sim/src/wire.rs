@@ -17,6 +17,7 @@ mod metrics;
 mod pages;
 mod rank_header;
 mod refusal;
+mod responses;
 mod sglang;
 mod sockets;
 mod text;

@@ -82,8 +82,8 @@ pub(super) fn expose_decision(headers: &mut HeaderMap, placed: &Placed) {
     headers.insert("x-rankwise-worker", placed.worker.name.clone());
     headers.insert("x-rankwise-policy", placed.policy.clone());
     // Where the engine cannot be told, it is not known which rank serves.
-    if let Some(rank) = placed.rank().filter(|rank| rank.target.spec.pinnable) {
-        headers.insert("x-rankwise-dp-rank", HeaderValue::from(rank.target.spec.rank.0));
+    if let Some(rank) = placed.dp_rank() {
+        headers.insert("x-rankwise-dp-rank", HeaderValue::from(rank));
         headers.insert("x-rankwise-overlap-blocks", HeaderValue::from(placed.overlap_blocks));
     }
     if let Some(expected) = placed.expected {

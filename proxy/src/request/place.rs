@@ -11,6 +11,7 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::TargetId;
 use rankwise_core::request::PlacementRequest;
+use rankwise_prompt::Api;
 
 pub(super) use decider::Decider;
 use decider::{InForce, Verdict};
@@ -23,6 +24,8 @@ use crate::sessions::Belongs;
 
 /// What is known of a request before it is placed.
 pub(super) struct Placement<'a> {
+    /// What it calls.
+    pub api: Api,
     /// For the ledger and the index.
     pub request: PlacementRequest<'a>,
     /// The client's headers, of which the policy sees those it asked for.

@@ -207,6 +207,7 @@ impl Selecting {
         let head = head_of(headers);
         let accepted = Accepted {
             id: &id,
+            api,
             draw: fastrand::u64(..),
             head: &head,
             body: body.bytes().clone(),
@@ -245,7 +246,7 @@ fn describe(placed: &Placed, hold: Duration) -> Value {
     json!({
         "worker": placed.worker.name(),
         "address": placed.worker.address,
-        "dp_rank": placed.rank().filter(|rank| rank.target.spec.pinnable).map(|rank| rank.target.spec.rank.0),
+        "dp_rank": placed.dp_rank(),
         "policy": placed.policy.to_str().unwrap_or_default(),
         "overlap_blocks": placed.overlap_blocks,
         "expected_cached_tokens": placed.expected.map(|expected| expected.held_tokens),

@@ -28,3 +28,11 @@ fn load_is_told_where_there_is_a_path() {
         assert!(engine.load_path().is_none_or(|path| path.starts_with('/')));
     }
 }
+
+#[test]
+fn ranks_are_taken_on_chats_everywhere_and_on_responses_not_by_vllm() {
+    assert!(Engine::ALL.iter().all(|engine| engine.takes_rank_on("/v1/chat/completions")));
+    let choosing = |path| Engine::ALL.into_iter().filter(move |engine| !engine.takes_rank_on(path));
+    assert_eq!(choosing("/v1/responses").collect::<Vec<_>>(), [Engine::Vllm]);
+    assert_eq!(choosing("/v1/embeddings").collect::<Vec<_>>(), [Engine::Vllm, Engine::Sglang]);
+}

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ask::Ask;
+use super::responses;
 use super::text::Text;
 use rankwise_prompt::Api;
 
@@ -110,8 +111,16 @@ impl Frame<'_> {
         if self.ask.token_ids { tokens.into() } else { Value::Null }
     }
 
-    /// The first chunk of a chat sequence: the role.
-    pub(crate) fn role(&self, index: usize, prompt: &[u32], usage: Option<Usage>) -> String {
+    /// What a sequence's stream opens with: of a chat, the role.
+    pub(crate) fn opening(&self, index: usize, prompt: &[u32], usage: Option<Usage>) -> Option<String> {
+        match self.ask.api {
+            Api::ChatCompletions => Some(self.role(index, prompt, usage)),
+            Api::Responses => Some(responses::opening(self)),
+            _ => None,
+        }
+    }
+
+    fn role(&self, index: usize, prompt: &[u32], usage: Option<Usage>) -> String {
         let mut chunk = self.chunk(json!([{
             "index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": null, "finish_reason": null,
         }]));
@@ -126,6 +135,9 @@ impl Frame<'_> {
     /// One chunk with tokens. `last`: nothing but the end mark follows.
     pub(crate) fn piece(&self, piece: &Piece<'_>, usage: Option<Usage>, last: bool) -> String {
         let text = self.text.text(piece.tokens);
+        if self.ask.api == Api::Responses {
+            return responses::piece(&text);
+        }
         let mut choice = Map::new();
         choice.insert("index".to_owned(), piece.index.into());
         match self.ask.api {
@@ -151,8 +163,17 @@ impl Frame<'_> {
         event(chunk)
     }
 
+    /// The chunks that a stream ends with. `said`: all tokens of the only sequence of a response.
+    pub(crate) fn ending(&self, said: &[u32], usage: Usage) -> Vec<String> {
+        if self.ask.api == Api::Responses {
+            return vec![responses::ending(self, said, usage)];
+        }
+        let usage = self.ask.usage.at_end.then(|| self.usage(usage));
+        usage.into_iter().chain([DONE.to_owned()]).collect()
+    }
+
     /// The chunk that tells usage.
-    pub(crate) fn usage(&self, usage: Usage) -> String {
+    fn usage(&self, usage: Usage) -> String {
         let mut chunk = self.chunk(json!([]));
         chunk.insert("usage".to_owned(), usage.json_last_chunk());
         chunk.insert("system_fingerprint".to_owned(), self.fingerprint.as_str().into());
@@ -161,6 +182,10 @@ impl Frame<'_> {
 
     /// The whole answer of a request that does not stream.
     pub(crate) fn whole(&self, pieces: &[Piece<'_>], usage: Usage) -> Value {
+        if self.ask.api == Api::Responses {
+            let said = pieces.first().map_or(&[][..], |piece| piece.tokens);
+            return responses::whole(self, said, usage);
+        }
         let choices: Vec<_> = pieces.iter().map(|piece| self.choice(piece)).collect();
         let mut answer = self.head(match self.ask.api {
             Api::ChatCompletions => "chat.completion",

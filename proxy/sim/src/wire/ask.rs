@@ -42,8 +42,11 @@ struct Body<'a> {
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
     prompt: Option<PromptField>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
+    max_output_tokens: Option<u32>,
     #[serde(default)]
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
@@ -84,7 +87,8 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     let encoded = |result: Result<Vec<u32>, String>| result.map_err(|message| Refused::body(&message));
     let prompts = match (api, parsed.prompt) {
         (Api::ChatCompletions, _) if parsed.messages.is_none() => return Err(Refused::missing("messages")),
-        (Api::ChatCompletions, _) => vec![encoded(text.prompt(api, body))?],
+        (Api::Responses, _) if parsed.input.is_none() => return Err(Refused::missing("input")),
+        (Api::ChatCompletions | Api::Responses, _) => vec![encoded(text.prompt(api, body))?],
         (_, None) => return Err(Refused::missing("prompt")),
         (_, Some(PromptField::Text(_))) => vec![encoded(text.prompt(api, body))?],
         (_, Some(PromptField::Texts(many))) => {
@@ -103,6 +107,7 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     let options = parsed.stream_options.unwrap_or_default();
     let max_tokens = match api {
         Api::ChatCompletions => parsed.max_completion_tokens.or(parsed.max_tokens),
+        Api::Responses => parsed.max_output_tokens,
         // The API's own default.
         _ => parsed.max_tokens.or(Some(16)),
     };

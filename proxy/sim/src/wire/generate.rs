@@ -120,6 +120,8 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
     }
     let pinned = incoming.headers.get(rank_header::NAME).map(HeaderValue::as_bytes);
     let asked = match spec.engine {
+        // It hands no rank on from there.
+        EngineWire::Vllm if ask.api == Api::Responses => None,
         EngineWire::Vllm => match rank_header::read(pinned, spec.ranks) {
             RankAsk::Any => None,
             RankAsk::Rank(rank) => Some(rank as usize),
@@ -167,7 +169,11 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
             });
         }
     }
-    let prefix = if ask.api == Api::ChatCompletions { "chatcmpl" } else { "cmpl" };
+    let prefix = match ask.api {
+        Api::ChatCompletions => "chatcmpl",
+        Api::Responses => "resp",
+        _ => "cmpl",
+    };
     Ok(Job {
         worker: Arc::clone(worker),
         ask,
@@ -343,10 +349,10 @@ impl Chunks {
         let answer = Arc::clone(&sequence.answer);
         let first = !std::mem::replace(&mut sequence.started, true);
         let always = self.job.ask.usage.always;
-        if first && self.job.ask.api == Api::ChatCompletions {
+        if first {
             let usage = always.then(|| self.job.usage(|sequence| sequence.sent));
-            let role = self.job.frame().role(index, self.job.prompt(index), usage);
-            self.pending.push_back(role);
+            let opening = self.job.frame().opening(index, self.job.prompt(index), usage);
+            self.pending.extend(opening);
         }
         let aborts = self.job.faults.abort_after_first;
         while self.job.sequences[index].sent < progress.said {
@@ -375,11 +381,10 @@ impl Chunks {
     }
 
     fn end(&mut self) {
-        if self.job.ask.usage.at_end {
-            let usage = self.job.usage(|sequence| sequence.sent);
-            self.pending.push_back(self.job.frame().usage(usage));
-        }
-        self.pending.push_back(DONE.to_owned());
+        let usage = self.job.usage(|sequence| sequence.sent);
+        let said =
+            self.job.sequences.first().map(|sequence| Arc::clone(&sequence.answer)).unwrap_or_default();
+        self.pending.extend(self.job.frame().ending(&said, usage));
         self.ended = true;
     }
 }

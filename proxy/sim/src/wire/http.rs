@@ -61,6 +61,7 @@ pub(super) async fn handle(
             generate::serve(&worker, generate(Api::ChatCompletions)).await
         }
         (&Method::POST, "/v1/completions") => generate::serve(&worker, generate(Api::Completions)).await,
+        (&Method::POST, "/v1/responses") => generate::serve(&worker, generate(Api::Responses)).await,
         (&Method::GET, "/v1/models") => json_response(StatusCode::OK, &models(&worker)),
         (&Method::GET, "/health" | "/ready" | "/ping") if worker.faults.now().unhealthy => {
             let mut response = Response::new(text_body(String::new()));

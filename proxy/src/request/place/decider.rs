@@ -92,6 +92,11 @@ impl Decider {
             if self.snapshot.rows().is_empty() {
                 return Err(Unplaced::NothingToPick);
             }
+            let workers = pool.workers.current();
+            let choosing = workers.choosing(placement.api);
+            if !choosing.is_empty() {
+                mark_not_pinnable(&mut self.snapshot, choosing);
+            }
             let row = home.and_then(|home| self.snapshot.row_of(home));
             request.facts.set(Fact::SessionRow, row.map_or(0, |row| u64::from(row) + 1));
             let request = &*request;
@@ -105,8 +110,15 @@ impl Decider {
                 answer: answer.unwrap_or(Answer::NotAsked),
                 chosen,
             };
+            let mut stands_for_worker = None;
             let choice = match picked.decision {
-                Decision::Rank(row) => Choice::Row(row),
+                Decision::Rank(row) => match self.snapshot.rows().get(row as usize) {
+                    Some(row) if choosing.contains(&row.worker) => {
+                        stands_for_worker = Some(row.target);
+                        Choice::Worker(row.worker)
+                    }
+                    _ => Choice::Row(row),
+                },
                 Decision::Worker(worker) => Choice::Worker(WorkerId(worker)),
                 Decision::Wait(ms) => {
                     pool.decisions.seen(look, seen(picked.answer, Chosen::Nowhere));
@@ -132,6 +144,9 @@ impl Decider {
                     let receipt = pool.decisions.seen(look, seen(picked.answer, chosen));
                     let mut placed = self.placed(pool, placement, choice, booking, picked.label)?;
                     (placed.lane, placed.receipt) = (Some(in_force.lane), receipt);
+                    if let Some((session, target)) = session.zip(stands_for_worker) {
+                        settle(pool, session, target);
+                    }
                     pool.metrics.lane(in_force.lane).decisions.inc();
                     return Ok(Verdict::Placed(Box::new(placed)));
                 }
@@ -298,6 +313,16 @@ impl Decider {
                 })
             }
         }
+    }
+}
+
+/// The rows of these workers stand for all of the worker's ranks.
+fn mark_not_pinnable(snapshot: &mut Snapshot, workers: &[WorkerId]) {
+    let stands_for_worker: Vec<bool> =
+        snapshot.rows().iter().map(|row| workers.contains(&row.worker)).collect();
+    let Some(conditions) = snapshot.column_mut(Column::Condition) else { return };
+    for (condition, _) in conditions.iter_mut().zip(stands_for_worker).filter(|(_, marked)| *marked) {
+        *condition = Condition(*condition).and(Condition::NOT_PINNABLE).0;
     }
 }
 

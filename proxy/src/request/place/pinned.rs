@@ -4,6 +4,7 @@ use http::{HeaderValue, StatusCode};
 use rankwise_core::ids::TargetId;
 use rankwise_core::state::Choice;
 use rankwise_core::target::{Availability, Target};
+use rankwise_prompt::Api;
 
 use super::{Decider, Placed, Placement, Unplaced};
 use crate::clock;
@@ -25,7 +26,7 @@ impl Decider {
     ) -> Result<Placed, Unplaced> {
         let workers = pool.workers.current();
         let worker = workers.named(pin.worker).ok_or_else(|| unknown_worker(pool, pin))?;
-        let ranks = named_ranks(worker, pin)?;
+        let ranks = named_ranks(worker, placement.api, pin)?;
         let ready: Vec<TargetId> = ranks
             .iter()
             .map(|rank| &rank.target)
@@ -55,7 +56,7 @@ fn is_ready(target: &Target) -> bool {
 }
 
 /// The ranks that the request may come to.
-fn named_ranks<'a>(worker: &'a Worker, pin: Pin<'_>) -> Result<&'a [Rank], ProxyError> {
+fn named_ranks<'a>(worker: &'a Worker, api: Api, pin: Pin<'_>) -> Result<&'a [Rank], ProxyError> {
     let Some(wanted) = pin.rank else { return Ok(&worker.ranks) };
     let position = worker.ranks.iter().position(|rank| rank.target.spec.rank == wanted);
     let Some(rank) = position.and_then(|at| worker.ranks.get(at..=at)) else {
@@ -69,6 +70,10 @@ fn named_ranks<'a>(worker: &'a Worker, pin: Pin<'_>) -> Result<&'a [Rank], Proxy
     // An only rank need not be named to be reached.
     if worker.ranks.len() > 1 && !rank.iter().all(|rank| rank.target.spec.pinnable) {
         return Err(pin::bad(format!("{}: the engine of worker {} takes no rank", pin::DP_RANK, pin.worker)));
+    }
+    if !worker.takes_rank(api) {
+        let (name, engine) = (pin.worker, worker.engine);
+        return Err(pin::bad(format!("{}: worker {name}: {engine} takes no rank on {api}", pin::DP_RANK)));
     }
     Ok(rank)
 }
