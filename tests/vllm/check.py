@@ -1,4 +1,4 @@
-"""rankwise in front of a real vLLM with two dp ranks: checks that what it says is what happened there.
+"""rankwise in front of a real vLLM with two dp ranks, behind one server or each behind its own: checks that what it says is what happened there.
 
 Started by `run`; needs a server that `engine start` started, with nobody else using it.
 """
@@ -15,7 +15,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rankwise", required=True, help="the binary")
     arguments.add_argument("--engine", required=True, help="the script that kills and starts vLLM")
-    arguments.add_argument("--worker", required=True, help="vLLM's URL")
+    arguments.add_argument("--worker", required=True, action="append", help="the URL of a server of vLLM's")
     arguments.add_argument("--log", required=True, help="file for rankwise's log")
     arguments.add_argument("--chats", type=int, default=200, help="of the sequential and of the concurrent step")
     arguments.add_argument("--shapes", type=int, default=500, help="requests of all shapes of the parity step")

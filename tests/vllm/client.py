@@ -32,8 +32,9 @@ class Reply:
         return None if value is None else int(value)
 
     @property
-    def rank(self):
-        return self.number("x-rankwise-dp-rank")
+    def place(self):
+        """Worker and rank."""
+        return self.headers.get("x-rankwise-worker"), self.number("x-rankwise-dp-rank")
 
     @property
     def expected(self):

@@ -1,4 +1,5 @@
 """The proxy under test, the engine behind it, and how the steps wait and complain."""
+import collections
 import socket
 import subprocess
 import time
@@ -50,13 +51,15 @@ def run_all(threads):
 
 
 class Rankwise:
-    """The proxy under test, started with nothing but a worker's URL."""
+    """The proxy under test, started with nothing but the workers' URLs."""
 
-    def __init__(self, binary, worker, log):
+    def __init__(self, binary, urls, log):
         listen, status, admin = (("127.0.0.1", port) for port in free_ports(3))
         self.listen, self.status, self.admin = listen, status, admin
         at = lambda address: f"{address[0]}:{address[1]}"
-        command = [binary, "serve", "--worker", f"{worker},engine=vllm", "--policy", "kv", "--expose-decision"]
+        command = [binary, "serve", "--policy", "kv", "--expose-decision"]
+        for number, url in enumerate(urls):
+            command += ["--worker", f"{url},engine=vllm,name=w{number}"]
         command += ["--listen", at(listen), "--status", at(status), "--admin", at(admin)]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -93,23 +96,26 @@ class Rankwise:
 
 
 class Vllm:
-    """vLLM's own word on what it did."""
+    """vLLM's own word on what it did: one server with all ranks, or one for each."""
 
-    def __init__(self, url, script):
-        parts = urlsplit(url)
-        self.address = (parts.hostname, parts.port)
-        self.script = script
+    def __init__(self, urls, script):
+        self.urls, self.script = urls, script
+        self.servers = {f"w{at}": (urlsplit(url).hostname, urlsplit(url).port) for at, url in enumerate(urls)}
+        self.places = [(worker, rank) for worker in self.servers for rank in range(RANKS // len(urls))]
 
     def served(self):
         """Requests that each rank has finished."""
-        sums = series(get(self.address, "/metrics")[1], "vllm:request_success_total", "engine")
-        return [int(sums.get(rank, 0)) for rank in range(RANKS)]
+        count = collections.Counter()
+        for worker, address in self.servers.items():
+            for rank, finished in series(get(address, "/metrics")[1], "vllm:request_success_total", "engine").items():
+                count[worker, rank] = int(finished)
+        return count
 
     def served_since(self, before, count):
         """How many of the last `count` requests each rank has finished."""
         def all_counted():
-            delta = [now - then for now, then in zip(self.served(), before)]
-            return delta if sum(delta) >= count else None
+            delta = self.served() - before
+            return delta if delta.total() >= count else None
         return wait_for(f"vLLM's counters of {count} requests", 20, all_counted)
 
     def engine(self, command):

@@ -11,6 +11,10 @@ from harness import BLOCK_SIZE, RANKS, USABLE_BLOCKS, require, run_all, tell, wa
 from shapes import Shapes
 
 
+def shown(place):
+    return f"{place[0]} rank {place[1]}"
+
+
 def discovery(rankwise, vllm):
     began = time.monotonic()
     wait_for("/readyz", 60, rankwise.ready)
@@ -19,10 +23,10 @@ def discovery(rankwise, vllm):
     require(pool["block_size"] == BLOCK_SIZE, f"block size {pool['block_size']}, not {BLOCK_SIZE}")
     require(pool["targets"] == RANKS, f"{pool['targets']} ranks, not {RANKS}")
     require(pool["token_ids"]["from"] == "local", f"token ids: {pool['token_ids']}")
-    complete = lambda: series(get(rankwise.status, "/metrics")[1], "rankwise_kv_events_complete", "dp_rank")
-    wait_for("events of both ranks", 20, lambda: complete() == {rank: 1 for rank in range(RANKS)})
+    complete = lambda: total(get(rankwise.status, "/metrics")[1], "rankwise_kv_events_complete")
+    wait_for("events of both ranks", 20, lambda: complete() == RANKS)
     ranks = rankwise.ranks()
-    require([rank["dp_rank"] for rank in ranks] == list(range(RANKS)), f"ranks: {ranks}")
+    require([(rank["worker"], rank["dp_rank"]) for rank in ranks] == vllm.places, f"ranks: {ranks}")
     for rank in ranks:
         require(rank["availability"] == "ready" and rank["condition"] == 0, f"not ready and trusted: {rank}")
         require(rank["block_size"] == BLOCK_SIZE, f"block size: {rank}")
@@ -43,13 +47,12 @@ def sequential(rankwise, vllm, step, count, seed):
         reply = chat(rankwise.listen, messages, stream, max_tokens=conversations.random.randint(1, 40))
         require(reply.outcome == "ok", f"{step} {number}: {reply.outcome}")
         served = vllm.served_since(before, 1)
-        require(served == [int(rank == reply.rank) for rank in range(RANKS)],
-                f"{step} {number}: header names rank {reply.rank}, vLLM's counters say {served}")
+        require(served == {reply.place: 1}, f"{step} {number}: headers name {reply.place}, vLLM's counters say {served}")
         if reply.cached != reply.expected:
-            wrong.append(f"chat {number} ({'' if stream else 'not '}streamed) on rank {reply.rank}: {reply.usage}, expected "
+            wrong.append(f"chat {number} ({'' if stream else 'not '}streamed) on {shown(reply.place)}: {reply.usage}, expected "
                          f"{reply.expected}, with pending {reply.pending}")
         conversations.answered(at, reply)
-        by_rank[reply.rank] += 1
+        by_rank[shown(reply.place)] += 1
         cached, prompt = cached + reply.cached, prompt + reply.usage["prompt_tokens"]
         streamed += stream
     tell(step, f"{count - len(wrong)} of {count} chats had exactly the expected cached tokens ({streamed} streamed); all ran on the "
@@ -80,14 +83,14 @@ def concurrent(rankwise, vllm, step, count, conversations_of, within_min, thread
 
     run_all([threading.Thread(target=work, args=(100 + seed,)) for seed in range(threads)])
     require(not failures, f"{step}: {failures[:5]}")
-    named = collections.Counter(reply.rank for reply in replies)
+    named = collections.Counter(reply.place for reply in replies)
     served = vllm.served_since(before, len(replies))
-    require(served == [named[rank] for rank in range(RANKS)], f"{step}: headers {named}, vLLM's counters {served}")
+    require(served == named, f"{step}: headers {named}, vLLM's counters {served}")
     within = sum(reply.expected <= reply.cached <= reply.pending for reply in replies)
     below = sum(reply.cached < reply.expected for reply in replies)
     exact = sum(reply.cached == reply.expected for reply in replies)
     tell(step, f"{within / len(replies):.1%} of {len(replies)} chats of {threads} threads within expected and pending "
-         f"({exact} as expected, {below} below, {len(replies) - within - below} above); ranks {served} as the headers say")
+         f"({exact} as expected, {below} below, {len(replies) - within - below} above); ranks {[served[place] for place in vllm.places]} as the headers say")
     require(within >= within_min * len(replies), f"{step}: at least {within_min:.0%} must be within expected and pending")
 
 
@@ -116,8 +119,8 @@ def parity(rankwise, vllm, count):
             named += found
     rankwise.settle()
     confirmed, unconfirmed = (int(resolved(result) - then) for result, then in zip(results, before))
-    shown = ", ".join(f"{number} {path}{' with tools' if tools else ''}" for (path, tools), number in sorted(paths.items()))
-    tell("parity", f"{count} requests of all shapes ({shown}): {confirmed} predicted blocks confirmed by vLLM's events, {unconfirmed} not; {named} of responses found")
+    kinds = ", ".join(f"{number} {path}{' with tools' if tools else ''}" for (path, tools), number in sorted(paths.items()))
+    tell("parity", f"{count} requests of all shapes ({kinds}): {confirmed} predicted blocks confirmed by vLLM's events, {unconfirmed} not; {named} of responses found")
     require(known() - known_before == asked, "parity: some prompts were not known")
     require(unconfirmed == 0 and confirmed > count, f"parity: {confirmed} confirmed, {unconfirmed} not")
 
@@ -137,7 +140,7 @@ def own_choice(rankwise, vllm):
     """A client's own choice of rank chooses nothing, and none that vLLM would refuse reaches it."""
     prompt = [{"role": "system", "content": Conversations.text(random.Random(2), 150)}, {"role": "user", "content": "Go."}]
     rankwise.settle()
-    home = chat(rankwise.listen, prompt, False).rank
+    home = chat(rankwise.listen, prompt, False).place
     asked = 0
     for value in "0", "1", "7", "abc":
         for name in "X-data-parallel-rank", "x-data-parallel-rank", "X_Data_Parallel_Rank":
@@ -146,11 +149,11 @@ def own_choice(rankwise, vllm):
             reply = chat(rankwise.listen, prompt, asked % 2 == 0, headers={name: value})
             require(reply.outcome == "ok", f"{name}: {value}: {reply.outcome}")
             served = vllm.served_since(before, 1)
-            require(reply.rank == home and served[home] == 1,
-                    f"{name}: {value}: cached on rank {home}, header names {reply.rank}, vLLM's counters say {served}")
+            require(reply.place == home and served[home] == 1,
+                    f"{name}: {value}: cached on {shown(home)}, headers name {shown(reply.place)}, vLLM's counters say {served}")
             require(reply.cached == reply.expected > 0, f"{name}: {value}: {reply.usage}, expected {reply.expected}")
             asked += 1
-    tell("own choice", f"{asked} requests naming a rank themselves all ran on rank {home}, which holds their prefix")
+    tell("own choice", f"{asked} requests naming a rank themselves all ran on {shown(home)}, which holds their prefix")
 
 
 def restart(rankwise, vllm, threads):
