@@ -10,10 +10,12 @@ mod status;
 mod supervise;
 mod supervisors;
 mod tokenizer;
+mod worker_set;
 
 pub use describe::{DescribeError, Description, ProbeLimits, describe};
 pub use roster::{Roster, RosterError};
-pub use sources::{Source, WorkerSet, follow};
+pub use sources::follow;
 pub use status::WorkerStatus;
 pub use supervisors::Supervisors;
 pub use tokenizer::{load as load_tokenizer, log_choice as log_tokenizer};
+pub use worker_set::{Source, WorkerSet};

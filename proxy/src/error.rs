@@ -5,6 +5,7 @@ mod shape;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+use rankwise_prompt::BodyError;
 
 pub use shape::Shape;
 
@@ -144,6 +145,12 @@ impl ProxyError {
     /// What ends an event stream that cannot go on.
     pub fn event_stream_end(&self, shape: Shape) -> Bytes {
         shape.event_stream_end(self)
+    }
+}
+
+impl From<BodyError> for ProxyError {
+    fn from(error: BodyError) -> Self {
+        Self::new(Stage::Body, error.to_string()).parameter(error.param().map(str::to_owned))
     }
 }
 

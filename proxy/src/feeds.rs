@@ -2,10 +2,12 @@
 
 mod cold;
 mod events;
+mod position;
 mod replay;
 
 pub use cold::ColdRank;
 pub use events::{EventFeed, EventSource, run};
+pub use position::FeedPosition;
 
 /// The model name under which block hashes are rooted. One for all: a pool's workers serve one base model, whatever
 /// they call it, and adapters are told apart by their own name.

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use rankwise_core::ids::TargetId;
-use rankwise_core::state::PendingReport;
+use rankwise_core::state::{PendingReport, RoutingState};
 use rustc_hash::FxHashMap;
 
-use crate::pool::Pool;
-use crate::workers::{Rank, Worker};
+use crate::workers::{Rank, Worker, WorkerTable};
 
 /// Blocks that a verdict needs.
 const SAMPLE: u64 = 200;
@@ -48,17 +47,16 @@ struct Sample {
 }
 
 impl Parity {
-    /// Looks at what has been counted since the last look.
-    pub fn look(&self, pool: &Pool) {
+    /// Looks at what has been counted of this pool's ranks since the last look.
+    pub fn look(&self, pool: &str, workers: &WorkerTable, state: &RoutingState) {
         let mut inner = self.0.lock();
-        let workers = pool.workers.current();
-        let permille_max = u64::from(pool.state.config().unconfirmed_permille_max);
+        let permille_max = u64::from(state.config().unconfirmed_permille_max);
         let mut ranks = FxHashMap::default();
         for worker in workers.iter() {
             for rank in worker.ranks.iter().filter(|rank| rank.has_events) {
                 let id = rank.target.id;
                 let mut sample = inner.ranks.get(&id).copied().unwrap_or_default();
-                let new = sample.take(pool.state.pending_report(id).unwrap_or_default());
+                let new = sample.take(state.pending_report(id).unwrap_or_default());
                 let model = worker.models.first().cloned().unwrap_or_default();
                 inner.checked.entry((worker.engine.name(), model)).or_default().add(new);
                 if let Some(contradicted) = sample.judge(permille_max) {
@@ -77,9 +75,8 @@ impl Parity {
     }
 
     /// Which ranks contradict the predictions, and how; none do where this is empty.
-    pub fn contradictions(&self, pool: &Pool) -> Vec<String> {
+    pub fn contradictions(&self, workers: &WorkerTable) -> Vec<String> {
         let inner = self.0.lock();
-        let workers = pool.workers.current();
         let ranks = workers.iter().flat_map(|worker| worker.ranks.iter().map(move |rank| (worker, rank)));
         let told = |(worker, rank): (&std::sync::Arc<Worker>, &Rank)| {
             let sample = inner.ranks.get(&rank.target.id)?.contradiction?;
@@ -133,14 +130,14 @@ impl Checked {
     }
 }
 
-fn tell(pool: &Pool, worker: &Worker, rank: &Rank, contradicted: Option<Checked>) {
+fn tell(pool: &str, worker: &Worker, rank: &Rank, contradicted: Option<Checked>) {
     let (worker, dp_rank) = (worker.name(), rank.target.spec.rank.0);
     match contradicted {
         Some(sample) => {
             let reason = sample.words();
-            tracing::warn!(pool = pool.name, worker, dp_rank, reason, "overlap approximate");
+            tracing::warn!(pool, worker, dp_rank, reason, "overlap approximate");
         }
-        None => tracing::info!(pool = pool.name, worker, dp_rank, "overlap as predicted again"),
+        None => tracing::info!(pool, worker, dp_rank, "overlap as predicted again"),
     }
 }
 

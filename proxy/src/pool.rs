@@ -229,7 +229,11 @@ impl Pool {
         let workers = self.workers.current();
         let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());
         let hashing = Hashing { namespace, sizes: workers.block_sizes() };
-        let Some(hashes) = self.prompts.hashes(self, body, hashing).await? else { return Ok(None) };
+        let (source, hashes) = self.prompts.hashes(&self.workers, body, hashing).await?;
+        self.shared_metrics.prompts.with_label_values(&[self.name.as_str(), source]).inc();
+        let Some(hashes) = hashes else { return Ok(None) };
+        self.metrics.prompt_tokens_reused.inc_by(hashes.reused.into());
+        self.metrics.prompt_tokens_encoded.inc_by(hashes.tokens.saturating_sub(hashes.reused).into());
         let prefix_key = self.sessions.prefix_key(&hashes.head);
         let prompt = Prompt { namespace, tokens: hashes.tokens, prefix_key, blocks: hashes.blocks };
         self.metrics.prompt.observe(started.elapsed().as_secs_f64());
@@ -239,8 +243,7 @@ impl Pool {
     /// The namespace of a request's blocks. An adapter is served under a model name of its own; its blocks carry its
     /// name, the base model's carry none.
     fn namespace(&self, model: &str, salt: Option<&str>) -> rankwise_core::hash::Namespace {
-        let lora =
-            self.workers.current().iter().any(|worker| worker.adapters.iter().any(|name| name == model));
+        let lora = self.workers.current().has_adapter(model);
         self.key.namespace(crate::feeds::NAMESPACE_MODEL, lora.then_some(model), salt)
     }
 }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rankwise_prompt::{Body, BodyError, Hashing, PromptEncoder, PromptHashes, PromptIds, block_hashes};
 
-use crate::error::{ProxyError, Stage};
-use crate::pool::Pool;
+use crate::workers::Workers;
 pub use remote::{PromptLimits, RemoteTokenizer};
 pub use work::{PromptWork, WorkLimits};
 
@@ -96,30 +95,14 @@ impl PromptSource {
         self.mode.load_full()
     }
 
-    /// The block hashes of a body's first prompt. `None`: they cannot be known, and the request is routed by load.
+    /// The block hashes of a body's first prompt, and where its token ids come from. `None`: they cannot be known, and the
+    /// request is routed by load.
     ///
     /// # Errors
-    /// 400 for a body that no engine would take. A template that refuses the messages is not one: the engine says so
-    /// better.
+    /// For a body that no engine would take. A template that refuses the messages is not one: the engine says so better.
     pub async fn hashes(
         &self,
-        pool: &Pool,
-        body: &Body,
-        hashing: Hashing<'_>,
-    ) -> Result<Option<PromptHashes>, ProxyError> {
-        let (source, hashes) = self.find(pool, body, hashing).await.map_err(|error| refused(&error))?;
-        pool.shared_metrics.prompts.with_label_values(&[pool.name.as_str(), source]).inc();
-        if let Some(hashes) = &hashes {
-            pool.metrics.prompt_tokens_reused.inc_by(hashes.reused.into());
-            pool.metrics.prompt_tokens_encoded.inc_by(hashes.tokens.saturating_sub(hashes.reused).into());
-        }
-        Ok(hashes)
-    }
-
-    /// The hashes, and where their token ids come from.
-    async fn find(
-        &self,
-        pool: &Pool,
+        workers: &Workers,
         body: &Body,
         hashing: Hashing<'_>,
     ) -> Result<(&'static str, Option<PromptHashes>), BodyError> {
@@ -138,13 +121,13 @@ impl PromptSource {
                 Ok(Some(hashes)) => Ok(("local", Some(hashes))),
                 Ok(None) => Ok(("none", None)),
                 Err(error) if !error.is_client_fault() => {
-                    tracing::debug!(pool = pool.name, %error, "routed by load");
+                    tracing::debug!(%error, "routed by load");
                     Ok(("none", None))
                 }
                 Err(error) => Err(error),
             },
             PromptMode::Remote => {
-                let Some(ids) = self.remote.token_ids(pool, body, &self.work).await else {
+                let Some(ids) = self.remote.token_ids(workers, body, &self.work).await else {
                     return Ok(("none", None));
                 };
                 let prompt = PromptIds { ids, truncated: false };
@@ -153,8 +136,4 @@ impl PromptSource {
             PromptMode::None { .. } => Ok(("none", None)),
         }
     }
-}
-
-fn refused(error: &rankwise_prompt::BodyError) -> ProxyError {
-    ProxyError::new(Stage::Body, error.to_string()).parameter(error.param().map(str::to_owned))
 }

@@ -29,7 +29,7 @@ use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_policy_host::ThreadPolicies;
 use rankwise_prompt::{Api, RoutingFields};
 
-use crate::error::{ProxyError, Shape, Stage};
+use crate::error::{ProxyError, Shape};
 use crate::listen::{ListenerOptions, Service};
 use crate::pool::{Pool, Pools};
 use crate::prompts::PromptWork;
@@ -137,8 +137,8 @@ impl Proxy {
         let pin = if listener.trust_pins { Pin::read(&head.headers)? } else { None };
         let body = body::collect(body, &self.shared.settings, &mut story.admitted).await?;
         self.shared.metrics.bytes_received.inc_by(body.len() as u64);
-        let body = self.shared.prompts.read(api, body).await.map_err(|error| body_error(&error))?;
-        let fields = body.routing_fields().map_err(|error| body_error(&error))?;
+        let body = self.shared.prompts.read(api, body).await?;
+        let fields = body.routing_fields()?;
         let pools = &self.shared.pools;
         let names_none = fields.model.is_empty() && !api.needs_model();
         let pool = if names_none { pools.only()? } else { pools.serving(&fields.model)? };
@@ -246,8 +246,4 @@ impl Accepted<'_> {
             pin: self.pin,
         }
     }
-}
-
-fn body_error(error: &rankwise_prompt::BodyError) -> ProxyError {
-    ProxyError::new(Stage::Body, error.to_string()).parameter(error.param().map(str::to_owned))
 }

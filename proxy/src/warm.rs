@@ -5,7 +5,6 @@
 //! process's key, so that is kept as well, in the same private file.
 
 mod file;
-mod position;
 
 use std::collections::HashMap;
 use std::io;
@@ -14,13 +13,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rankwise_core::hash::HashKey;
 use rankwise_core::image::Image;
+use rankwise_core::state::RoutingState;
 use rankwise_engines::feed::Checkpoint;
 
 pub use file::{FileError, RankRecord, WarmFile};
-pub use position::FeedPosition;
 
-use crate::policies::StateDir;
-use crate::pool::Pools;
+use crate::policies::{StateDir, StateError};
+use crate::workers::Workers;
 use file::Writer;
 
 /// What an earlier process knew, until its ranks are found again; and where this one keeps what it knows.
@@ -41,6 +40,16 @@ pub struct Kept {
     pub checkpoint: Checkpoint,
     /// What it held then.
     pub image: Image,
+}
+
+/// A pool, as far as it is kept.
+pub struct Keepable<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its workers, whose ranks know where their feeds stand.
+    pub workers: &'a Workers,
+    /// What their ranks hold.
+    pub state: &'a RoutingState,
 }
 
 impl WarmIndex {
@@ -96,15 +105,15 @@ impl WarmIndex {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, pools: &Pools) -> Result<(), crate::policies::StateError> {
+    pub fn save<'a>(&self, pools: impl Iterator<Item = Keepable<'a>>) -> Result<(), StateError> {
         let Some(state_dir) = &self.state_dir else { return Ok(()) };
         let _one = self.saving.lock();
         *self.kept.lock() = HashMap::new();
         let mut ranks = 0;
         state_dir.keep_index(|out| {
             let mut writer = Writer::new(out, &self.secret)?;
-            for pool in pools.iter() {
-                ranks += save_pool(pool, &mut writer)?;
+            for pool in pools {
+                ranks += save_pool(&pool, &mut writer)?;
             }
             writer.finish()
         })?;
@@ -113,7 +122,7 @@ impl WarmIndex {
     }
 }
 
-fn save_pool(pool: &crate::pool::Pool, writer: &mut Writer<'_>) -> io::Result<usize> {
+fn save_pool(pool: &Keepable<'_>, writer: &mut Writer<'_>) -> io::Result<usize> {
     let mut saved = 0;
     for worker in pool.workers.current().iter() {
         for rank in &worker.ranks {
@@ -126,7 +135,7 @@ fn save_pool(pool: &crate::pool::Pool, writer: &mut Writer<'_>) -> io::Result<us
             let mut bytes = Vec::new();
             image.encode(&mut bytes);
             writer.rank(&RankRecord {
-                pool: pool.name.clone(),
+                pool: pool.name.to_owned(),
                 worker: worker.name().to_owned(),
                 rank: rank.target.spec.rank.0,
                 checkpoint,

@@ -8,13 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rankwise_core::ids::{BlockSize, WorkerId};
 use rankwise_core::target::Target;
 use rankwise_prompt::Api;
-use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use crate::feeds::ColdRank;
+use crate::feeds::{ColdRank, FeedPosition};
 use crate::health::RankHealth;
 use crate::metrics::TargetMetrics;
-use crate::warm::FeedPosition;
 
 /// One worker as the request path needs it. Replaced as a whole when the worker is discovered anew.
 #[derive(Clone, Debug)]
@@ -121,7 +119,8 @@ impl Drop for OpenConnection {
 /// All workers of a pool, immutable: readers take the table as it is.
 #[derive(Debug, Default)]
 pub struct WorkerTable {
-    workers: FxHashMap<WorkerId, Arc<Worker>>,
+    /// By number.
+    workers: Vec<Arc<Worker>>,
     block_sizes: Vec<BlockSize>,
     /// Only APIs and workers of which there are some.
     choosing: Vec<(Api, Vec<WorkerId>)>,
@@ -130,15 +129,14 @@ pub struct WorkerTable {
 impl WorkerTable {
     /// Of these.
     pub fn new(workers: impl IntoIterator<Item = Arc<Worker>>) -> Self {
-        let workers: FxHashMap<_, _> = workers.into_iter().map(|worker| (worker.id, worker)).collect();
-        let sizes = |worker: &Arc<Worker>| {
-            worker.ranks.iter().map(|rank| rank.target.spec.block_size).collect::<Vec<_>>()
-        };
-        let mut block_sizes: Vec<_> = workers.values().flat_map(sizes).collect();
+        let mut workers: Vec<_> = workers.into_iter().collect();
+        workers.sort_by_key(|worker| worker.id);
+        let ranks = workers.iter().flat_map(|worker| &worker.ranks);
+        let mut block_sizes: Vec<_> = ranks.map(|rank| rank.target.spec.block_size).collect();
         block_sizes.sort();
         block_sizes.dedup();
         let choosing = |api| {
-            let choose = workers.values().filter(|worker| !worker.takes_rank(api)).map(|worker| worker.id);
+            let choose = workers.iter().filter(|worker| !worker.takes_rank(api)).map(|worker| worker.id);
             (api, choose.collect::<Vec<_>>())
         };
         let choosing =
@@ -156,21 +154,25 @@ impl WorkerTable {
         &self.block_sizes
     }
 
+    /// Whether one of them serves a LoRA adapter of this name.
+    pub fn has_adapter(&self, name: &str) -> bool {
+        self.workers.iter().any(|worker| worker.adapters.iter().any(|adapter| adapter == name))
+    }
+
     /// One of them.
     pub fn get(&self, id: WorkerId) -> Option<&Arc<Worker>> {
-        self.workers.get(&id)
+        let at = self.workers.binary_search_by_key(&id, |worker| worker.id).ok()?;
+        self.workers.get(at)
     }
 
     /// The one of this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Worker>> {
-        self.workers.values().find(|worker| worker.name() == name)
+        self.workers.iter().find(|worker| worker.name() == name)
     }
 
     /// All, by number.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Worker>> {
-        let mut workers: Vec<_> = self.workers.values().collect();
-        workers.sort_by_key(|worker| worker.id);
-        workers.into_iter()
+        self.workers.iter()
     }
 
     /// Whether there are none.
@@ -192,13 +194,13 @@ impl Workers {
     /// Adds a worker, or replaces the one with its number.
     pub fn put(&self, worker: Arc<Worker>) {
         self.0.rcu(|table| {
-            let others = table.workers.values().filter(|other| other.id != worker.id).cloned();
+            let others = table.iter().filter(|other| other.id != worker.id).cloned();
             WorkerTable::new(others.chain([Arc::clone(&worker)]))
         });
     }
 
     /// Takes one out.
     pub fn remove(&self, id: WorkerId) {
-        self.0.rcu(|table| WorkerTable::new(table.workers.values().filter(|other| other.id != id).cloned()));
+        self.0.rcu(|table| WorkerTable::new(table.iter().filter(|other| other.id != id).cloned()));
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 mod event_wire;
 mod feed;
+mod frame;
 mod generate;
 mod http;
 mod io;

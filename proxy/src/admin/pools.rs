@@ -16,7 +16,7 @@ pub(super) fn list(admin: &Admin) -> Value {
 
 pub(super) fn one(pool: &Pool) -> Value {
     let mode = pool.prompts.mode();
-    let contradictions = pool.parity.contradictions(pool);
+    let contradictions = pool.parity.contradictions(&pool.workers.current());
     let workers = pool.workers.current();
     json!({
         "name": pool.name,

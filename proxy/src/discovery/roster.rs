@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::sources::{Source, WorkerSet};
 use super::status::WorkerStatus;
 use super::supervisors::Supervisors;
+use super::worker_set::{Source, WorkerSet};
 use crate::config;
 use crate::pool::Pool;
 

@@ -1,4 +1,4 @@
-//! Who names workers: the config, the admin API, a file, DNS. Each names all that it knows at once, as a set.
+//! The sources that are looked at again and again: a file, DNS.
 
 mod dns;
 mod file;
@@ -12,41 +12,8 @@ use tokio_util::sync::CancellationToken;
 use self::dns::DnsName;
 use self::file::WorkersFile;
 use super::roster::Roster;
-use crate::config::{self, Worker};
-
-/// Who names a worker. What one names, no other takes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The config's own list.
-    Config,
-    /// The admin API.
-    Admin,
-    /// The file that the config names.
-    File,
-    /// One of the names that the config has looked up, by its place there.
-    Dns(usize),
-}
-
-impl Source {
-    /// The name in the admin API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::Admin => "admin",
-            Self::File => "file",
-            Self::Dns(_) => "dns",
-        }
-    }
-}
-
-/// All workers that a source names now.
-#[derive(Clone, Debug)]
-pub struct WorkerSet {
-    /// Who names them.
-    pub source: Source,
-    /// As the config would.
-    pub workers: Vec<Worker>,
-}
+use super::worker_set::{Source, WorkerSet};
+use crate::config;
 
 /// After the start, those who join do so slowly.
 const START: Duration = Duration::from_secs(5);

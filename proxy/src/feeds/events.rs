@@ -17,12 +17,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
 
-use super::ColdRank;
 use super::replay::{ReplayReply, Replays};
+use super::{ColdRank, FeedPosition};
 use crate::clock;
 use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
-use crate::warm::FeedPosition;
 
 /// Where a rank publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]

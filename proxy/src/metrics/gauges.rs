@@ -207,7 +207,7 @@ impl Page {
                 self.parity.with_label_values(&labels).inc_by(count);
             }
         }
-        let contradictions = pool.parity.contradictions(pool).len();
+        let contradictions = pool.parity.contradictions(&pool.workers.current()).len();
         self.approximate.with_label_values(&[&pool.name]).set(contradictions as f64);
     }
 

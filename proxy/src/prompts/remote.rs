@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::PromptWork;
-use crate::pool::Pool;
 use crate::upstream::Origin;
-use crate::workers::Worker;
+use crate::workers::{Worker, Workers};
 
 /// Bounds of asking.
 #[derive(Clone, Copy, Debug)]
@@ -77,14 +76,14 @@ impl RemoteTokenizer {
     }
 
     /// The ids, or `None` if the engine does not tell them in time.
-    pub async fn token_ids(&self, pool: &Pool, body: &Body, work: &PromptWork) -> Option<Vec<u32>> {
+    pub async fn token_ids(&self, workers: &Workers, body: &Body, work: &PromptWork) -> Option<Vec<u32>> {
         let request = tokenize_request(body.api(), body.bytes())?;
-        let key = pool.key.bytes(&request);
+        let key = work.cache.key().bytes(&request);
         let half_max = (self.limits.entries_max / 2).max(1);
         if let Some(ids) = self.remembered.lock().get(key, half_max) {
             return Some(ids.to_vec());
         }
-        let worker = any_worker(pool)?;
+        let worker = any_worker(workers)?;
         let origin = Origin { address: worker.address.clone(), headers: worker.headers.clone() };
         let answer = origin
             .post("/tokenize", Bytes::from(request), self.limits.answer_bytes_max, self.limits.timeout)
@@ -92,11 +91,11 @@ impl RemoteTokenizer {
         let answer = match answer {
             Ok(answer) if answer.status.is_success() => answer,
             Ok(answer) => {
-                tracing::debug!(pool = pool.name, worker = worker.name(), status = %answer.status, "tokenize");
+                tracing::debug!(worker = worker.name(), status = %answer.status, "tokenize");
                 return None;
             }
             Err(error) => {
-                tracing::debug!(pool = pool.name, worker = worker.name(), %error, "tokenize");
+                tracing::debug!(worker = worker.name(), %error, "tokenize");
                 return None;
             }
         };
@@ -140,9 +139,9 @@ fn tokenize_request(api: Api, body: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&fields).ok()
 }
 
-fn any_worker(pool: &Pool) -> Option<Arc<Worker>> {
-    let ready = |worker: &&Arc<Worker>| {
+fn any_worker(workers: &Workers) -> Option<Arc<Worker>> {
+    let ready = |worker: &Arc<Worker>| {
         worker.ranks.iter().any(|rank| rank.target.health.availability() == Availability::Ready)
     };
-    pool.workers.current().iter().find(ready).cloned()
+    workers.current().iter().find(|worker| ready(worker)).cloned()
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::place::{self, Decider, Placed, Unplaced};
-use super::{Accepted, Shared, body_error, head};
+use super::{Accepted, Shared, head};
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
 use bookings::Bookings;
@@ -199,8 +199,8 @@ impl Selecting {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Placed, ProxyError> {
-        let body = self.shared.prompts.read(api, body).await.map_err(|error| body_error(&error))?;
-        let fields = body.routing_fields().map_err(|error| body_error(&error))?;
+        let body = self.shared.prompts.read(api, body).await?;
+        let fields = body.routing_fields()?;
         let prompt = if pool.policies.needs_prompt() { pool.prompt(&body, &fields).await? } else { None };
         let belongs = pool.sessions.belongs(&headers, &fields.session);
         let id = head::request_id(&headers);

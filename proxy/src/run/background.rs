@@ -14,7 +14,7 @@ use crate::discovery;
 use crate::policies::{PolicyFile, PolicyStore};
 use crate::pool::{Pool, Pools};
 use crate::prompts::PromptMode;
-use crate::warm::WarmIndex;
+use crate::warm::{Keepable, WarmIndex};
 
 /// Between two looks at what only time changes: grace periods, policies out of service.
 const TICK: Duration = Duration::from_millis(20);
@@ -64,7 +64,7 @@ async fn tick(pools: Arc<Pools>, stop: CancellationToken) {
             pool.state.advance(clock::now());
             pool.policies.retry(clock::now());
             if ticks == 0 {
-                pool.parity.look(pool);
+                pool.parity.look(&pool.name, &pool.workers.current(), &pool.state);
             }
         }
     }
@@ -97,7 +97,13 @@ async fn keep_index_often(warm: Arc<WarmIndex>, pools: Arc<Pools>, every: Durati
 /// Writes down what the index knows now.
 pub(super) async fn keep_index(warm: &Arc<WarmIndex>, pools: &Arc<Pools>) {
     let (warm, pools) = (Arc::clone(warm), Arc::clone(pools));
-    let saved = tokio::task::spawn_blocking(move || warm.save(&pools));
+    let saved = tokio::task::spawn_blocking(move || {
+        warm.save(pools.iter().map(|pool| Keepable {
+            name: &pool.name,
+            workers: &pool.workers,
+            state: &pool.state,
+        }))
+    });
     if let Ok(Err(error)) = saved.await {
         tracing::error!(%error, "the index is not kept");
     }

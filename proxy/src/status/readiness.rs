@@ -81,7 +81,7 @@ fn look_at(roster: &Roster, started: bool, findings: &mut Findings) {
             _ => findings.remarks.push(told),
         }
     }
-    let contradictions = pool.parity.contradictions(pool);
+    let contradictions = pool.parity.contradictions(&pool.workers.current());
     findings.remarks.extend(contradictions.iter().map(|told| line(format!("overlap approximate: {told}"))));
     if pool.policies.needs_prompt()
         && let PromptMode::None { reason, undecided } = &*pool.prompts.mode()

@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame as BodyFrame;
 
-use super::answer::{DONE, Finish, Frame, Piece, Usage};
+use super::answer::DONE;
 use super::arrivals::Served;
 use super::ask::{self, Ask};
 use super::driver::Ticket;
 use super::faults::Active;
+use super::frame::{Finish, Frame, Piece, Usage};
 use super::http::{Body, json_response, text_body};
 use super::io::Breaker;
 use super::rank_header::{self, RankAsk};

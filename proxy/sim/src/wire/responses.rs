@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Frame, Usage};
+use super::frame::{Frame, Usage};
 
 /// The whole answer of a request that does not stream.
 pub(super) fn whole(frame: &Frame<'_>, said: &[u32], usage: Usage) -> Value {
