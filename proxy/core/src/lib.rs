@@ -2,7 +2,7 @@
 //!
 //! No IO, no clock, no randomness of its own: time and seeds are arguments, so everything here is deterministic.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod event;
 pub mod fallback;

@@ -1,15 +1,15 @@
 //! Events into the index: what was stored.
 
 use super::addresses::Address;
-use super::cache::{Lane, Named};
+use super::cache::Named;
 use super::pieces::{Kind, Piece};
 use super::place::Spot;
 use super::{Applied, Index, Slot, Span};
 use crate::event::{CacheGroup, Parent, StoredBlock, Tier};
 use crate::hash::{BlockHash, EngineHash, Namespace, PrefixHash};
 
-/// Names that are warmed together before they are used.
-pub(super) const WARM: usize = 16;
+/// How many names ahead memory is asked for: as long as it takes is as long as so many names take.
+pub(super) const AHEAD: usize = 12;
 
 /// Buffers that are kept.
 #[derive(Debug, Default)]
@@ -200,14 +200,15 @@ impl Index {
         let copy = cache.count_copies;
         let lane = cache.lane_or_insert(group, tier);
         let mut new = 0;
-        for (at, blocks) in (0..).step_by(WARM).zip(blocks.chunks(WARM)) {
-            warm(lane, blocks.iter().map(|block| block.engine));
-            for (block, offset) in blocks.iter().zip(at..) {
-                match lane.name(block.engine, first + u32::from(offset), copy) {
-                    Named::New => new += 1,
-                    Named::Again => scratch.again.push(span.start + offset),
-                    Named::Instead(address) => scratch.left.push(address),
-                }
+        blocks.iter().take(AHEAD).for_each(|block| lane.names.prefetch(block.engine));
+        for (number, (block, offset)) in blocks.iter().zip(span.start..).enumerate() {
+            if let Some(later) = blocks.get(number + AHEAD) {
+                lane.names.prefetch(later.engine);
+            }
+            match lane.name(block.engine, first + number as u32, copy) {
+                Named::New => new += 1,
+                Named::Again => scratch.again.push(offset),
+                Named::Instead(address) => scratch.left.push(address),
             }
         }
         self.names += new;
@@ -253,10 +254,4 @@ fn stored<'a>(piece: &Piece<'a>) -> &'a [StoredBlock] {
         Piece::Stored { blocks, .. } => blocks,
         Piece::Removed { .. } => &[],
     }
-}
-
-/// Brings the places of names into the cache, all at once.
-pub(super) fn warm(lane: &Lane, names: impl Iterator<Item = EngineHash>) {
-    // The sum is of no use but keeps the reads.
-    std::hint::black_box(names.fold(0, |sum, name| sum ^ lane.names.warm(name)));
 }

@@ -10,6 +10,9 @@ pub(crate) const BLOCKS_AT_ONCE: usize = 256;
 /// What an event takes besides its blocks, in blocks.
 const EVENT: usize = 4;
 
+/// Pieces in one step.
+const PIECES_MAX: usize = BLOCKS_AT_ONCE / EVENT;
+
 /// On which tier, in which cache group.
 pub(crate) type Kind = (Tier, CacheGroup);
 
@@ -40,8 +43,8 @@ impl Piece<'_> {
 
 /// One step of a batch.
 #[derive(Debug)]
-pub(crate) enum Step<'a> {
-    Apply(Vec<Piece<'a>>),
+pub(crate) enum Step<'a, 'b> {
+    Apply(&'b [Piece<'a>]),
     Clear,
 }
 
@@ -52,36 +55,28 @@ pub(crate) struct Steps<'a> {
     events: &'a [CacheEvent],
     /// Blocks of the first event that are done.
     done: usize,
+    /// Those of one step.
+    pieces: Vec<Piece<'a>>,
 }
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(events: &'a [CacheEvent]) -> Self {
-        Self { events, done: 0 }
+        Self { events, done: 0, pieces: Vec::with_capacity(events.len().min(PIECES_MAX)) }
     }
 
-    /// The last step could not be applied: neither can what is left of an event that it began, by itself.
-    pub(crate) fn skip_rest(&mut self) {
-        if self.done > 0 {
-            (self.events, self.done) = (&self.events[1..], 0);
-        }
-    }
-}
-
-impl<'a> Iterator for Steps<'a> {
-    type Item = Step<'a>;
-
-    fn next(&mut self) -> Option<Step<'a>> {
-        let mut pieces = Vec::with_capacity(self.events.len().min(32));
+    /// The next step, in a buffer that is used again for the one after it.
+    pub(crate) fn next(&mut self) -> Option<Step<'a, '_>> {
+        self.pieces.clear();
         let mut room = BLOCKS_AT_ONCE;
         while let Some(event) = self.events.first().filter(|_| room > 0) {
             // One that is not too long for a step of its own is not cut.
-            if !pieces.is_empty() && len(event) - self.done > room {
+            if !self.pieces.is_empty() && len(event) - self.done > room {
                 break;
             }
             let (from, to) = (self.done, self.done + room);
             let len = len(event);
             let piece = match event {
-                CacheEvent::Cleared if pieces.is_empty() => {
+                CacheEvent::Cleared if self.pieces.is_empty() => {
                     self.events = &self.events[1..];
                     return Some(Step::Clear);
                 }
@@ -99,7 +94,7 @@ impl<'a> Iterator for Steps<'a> {
                     Piece::Removed { blocks: &blocks[from..to.min(len)], kind: (*tier, *group) }
                 }
             };
-            pieces.push(piece);
+            self.pieces.push(piece);
             room = room.saturating_sub(len.min(to) - from + EVENT);
             if to < len {
                 self.done = to;
@@ -107,7 +102,14 @@ impl<'a> Iterator for Steps<'a> {
             }
             (self.events, self.done) = (&self.events[1..], 0);
         }
-        (!pieces.is_empty()).then_some(Step::Apply(pieces))
+        (!self.pieces.is_empty()).then_some(Step::Apply(&self.pieces))
+    }
+
+    /// The last step could not be applied: neither can what is left of an event that it began, by itself.
+    pub(crate) fn skip_rest(&mut self) {
+        if self.done > 0 {
+            (self.events, self.done) = (&self.events[1..], 0);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::apply::{WARM, warm};
+use super::apply::AHEAD;
 use super::pieces::{Kind, Piece};
 use super::{Applied, Coverage, Extent, Index, Slot, Span};
 use crate::event::Tier;
@@ -30,54 +30,49 @@ impl Index {
     pub(super) fn remove(
         &mut self,
         slot: Slot,
-        names: impl Iterator<Item = EngineHash>,
+        names: impl Iterator<Item = EngineHash> + Clone,
         (tier, group): Kind,
         applied: &mut Applied,
     ) {
-        let mut names = names.peekable();
         let mut run: Option<Span> = None;
         // The address before the run, from which it can go on without looking anything up.
         let mut before = None;
-        while names.peek().is_some() {
-            let batch: SmallVec<[EngineHash; WARM]> = names.by_ref().take(WARM).collect();
-            let Some(cache) = self.caches.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-            let Some(lane) = cache.lane_mut(group, tier) else {
-                applied.unknown_removals += batch.len() as u32;
+        let mut ahead = names.clone();
+        let mut is_first = true;
+        for name in names {
+            let Some(lane) = self.cache_mut(slot).and_then(|cache| cache.lane_mut(group, tier)) else {
+                applied.unknown_removals += 1;
                 continue;
             };
-            warm(lane, batch.iter().copied());
-            let taken: SmallVec<[_; WARM]> =
-                batch.into_iter().map(|name| (name, lane.remove(name))).collect();
-            for (name, taken) in taken {
-                let Some((address, last)) = taken else {
-                    applied.unknown_removals += 1;
-                    continue;
-                };
-                if let Some(run) = run.as_mut().filter(|run| last && run.start > 0 && before == Some(address))
-                {
-                    run.start -= 1;
-                    before = Some(address - 1);
-                    self.names -= 1;
-                    applied.removed += 1;
-                    continue;
-                }
-                let Some((extent, offset)) = self.resolve(address) else {
-                    self.forget_stale(slot, (tier, group), name, last);
-                    applied.unknown_removals += 1;
-                    continue;
-                };
-                applied.removed += 1;
-                if !last {
-                    continue;
-                }
+            let count = if std::mem::take(&mut is_first) { AHEAD + 1 } else { 1 };
+            ahead.by_ref().take(count).for_each(|later| lane.names.prefetch(later));
+            let Some((address, last)) = lane.remove(name) else {
+                applied.unknown_removals += 1;
+                continue;
+            };
+            if let Some(run) = run.as_mut().filter(|run| last && run.start > 0 && before == Some(address)) {
+                run.start -= 1;
+                before = Some(address - 1);
                 self.names -= 1;
-                match run.as_mut().filter(|run| run.extent == extent && offset == run.end) {
-                    Some(run) => run.end += 1,
-                    None => {
-                        before = Some(address - 1);
-                        if let Some(run) = run.replace(Span { extent, start: offset, end: offset + 1 }) {
-                            self.uncover(slot, tier, run);
-                        }
+                applied.removed += 1;
+                continue;
+            }
+            let Some((extent, offset)) = self.resolve(address) else {
+                self.forget_stale(slot, (tier, group), name, last);
+                applied.unknown_removals += 1;
+                continue;
+            };
+            applied.removed += 1;
+            if !last {
+                continue;
+            }
+            self.names -= 1;
+            match run.as_mut().filter(|run| run.extent == extent && offset == run.end) {
+                Some(run) => run.end += 1,
+                None => {
+                    before = Some(address - 1);
+                    if let Some(run) = run.replace(Span { extent, start: offset, end: offset + 1 }) {
+                        self.uncover(slot, tier, run);
                     }
                 }
             }

@@ -68,7 +68,7 @@ impl RoutingState {
             match step {
                 Step::Apply(pieces) => {
                     let (done, mut is_over) =
-                        turn.step(|inner| (inner.apply(target, &pieces, now), inner.index.wants_eviction()));
+                        turn.step(|inner| (inner.apply(target, pieces, now), inner.index.wants_eviction()));
                     applied.add(done);
                     if done.unknown_parent || done.wrong_block_size {
                         steps.skip_rest();

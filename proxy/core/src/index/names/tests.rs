@@ -23,7 +23,7 @@ fn is_a_map() {
 fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut names, mut model) = (Names::<SEGMENTS>::default(), HashMap::new());
-    for _ in 0..4000 {
+    for turn in 0..4000 {
         let name = key(&mut random, (seed % 3) as u8);
         let word = random.u32(1..);
         match random.u8(0..8) {
@@ -45,14 +45,18 @@ fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
             }
         }
         assert_eq!(names.get(name), model.get(&name).copied());
+        if turn % 64 == 0 {
+            assert!(names.segments.iter().all(|segment| segment.is_right(Names::<SEGMENTS>::place)));
+        }
     }
-    assert_eq!(names.lines, names.segments.iter().map(|segment| segment.lines.len()).sum());
+    assert_eq!(names.lines, names.segments.iter().map(|segment| segment.lines()).sum());
     let stale = |name: EngineHash| name.0.is_multiple_of(3);
     let mut segment = 0;
     while names.sweep(segment, |name, _| stale(name)).is_some() {
         segment += 1;
     }
     model.retain(|name, _| !stale(*name));
+    assert!(names.segments.iter().all(|segment| segment.is_right(Names::<SEGMENTS>::place)));
     assert_eq!(names.iter().collect::<HashMap<_, _>>(), model);
     for name in model.into_keys() {
         assert!(names.remove_if(name, |_| true).is_some());
@@ -69,4 +73,29 @@ fn takes_at_most_seventeen_bytes_a_name_once_it_is_large() {
             assert!((names.bytes() as u64) < n * 19, "{n}: {}", names.bytes());
         }
     }
+}
+
+#[test]
+fn searches_stay_short_however_long_names_come_and_go() {
+    const NAMES: u64 = 20_000;
+    let mut names = Names::<16>::default();
+    let name = |n: u64| EngineHash(n.wrapping_mul(0xd6e8_feb8_6659_fd93));
+    for n in 0..NAMES {
+        names.get_or_insert(name(n), 1);
+    }
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut held: Vec<u64> = (0..NAMES).collect();
+    for n in NAMES..20 * NAMES {
+        let gone = &mut held[random.usize(..NAMES as usize)];
+        names.remove_if(name(std::mem::replace(gone, n)), |_| true);
+        names.get_or_insert(name(n), 1);
+    }
+    let looked_at = |n: u64| {
+        let place = Names::<16>::place(name(n).0);
+        names.segments[place.segment].lines_looked_at(name(n).0, place)
+    };
+    let known: usize = held.iter().map(|n| looked_at(*n)).sum();
+    let unknown: usize = (0..NAMES).map(|n| looked_at(1 << 40 | n)).sum();
+    assert!(known as u64 <= NAMES * 8 / 5, "{known}");
+    assert!(unknown as u64 <= NAMES * 8 / 5, "{unknown}");
 }

@@ -12,8 +12,13 @@ fn removed(engines: std::ops::Range<u64>) -> CacheEvent {
     CacheEvent::Removed { blocks: engines.map(EngineHash).collect(), tier: KIND.0, group: KIND.1 }
 }
 
-/// Engine hashes of a step; none: it clears.
-fn engines(step: &Step<'_>) -> Vec<u64> {
+/// Engine hashes of each step; none: it clears.
+fn engines(events: &[CacheEvent]) -> Vec<Vec<u64>> {
+    let mut steps = Steps::new(events);
+    std::iter::from_fn(|| steps.next().map(engines_of)).collect()
+}
+
+fn engines_of(step: Step<'_, '_>) -> Vec<u64> {
     let Step::Apply(pieces) = step else { return Vec::new() };
     let of = |piece: &Piece<'_>| match piece {
         Piece::Stored { blocks, .. } => blocks.iter().map(|block| block.engine.0).collect::<Vec<_>>(),
@@ -32,10 +37,12 @@ fn every_block_comes_once_and_in_order() {
         stored(root, 1002..1002),
         stored(root, 1002..1003),
     ];
-    let steps: Vec<_> = Steps::new(&events).collect();
-    assert!(steps.iter().flat_map(engines).eq(0..1003));
-    assert!(steps.iter().all(|step| engines(step).len() <= BLOCKS_AT_ONCE));
-    let Step::Apply(second) = &steps[1] else { panic!("a clear") };
+    let engines = engines(&events);
+    assert!(engines.iter().flatten().copied().eq(0..1003));
+    assert!(engines.iter().all(|step| step.len() <= BLOCKS_AT_ONCE));
+    let mut steps = Steps::new(&events);
+    steps.next();
+    let Some(Step::Apply(second)) = steps.next() else { panic!("a clear") };
     let Piece::Stored { parent, .. } = second[0] else { panic!("a removal") };
     assert_eq!(parent, Parent::Block(EngineHash(BLOCKS_AT_ONCE as u64 - 1)));
 }
@@ -44,8 +51,7 @@ fn every_block_comes_once_and_in_order() {
 fn a_clear_is_a_step_of_its_own() {
     let events =
         [CacheEvent::Cleared, removed(1..3), CacheEvent::Cleared, CacheEvent::Cleared, removed(3..4)];
-    let steps: Vec<_> = Steps::new(&events).map(|step| engines(&step)).collect();
-    assert_eq!(steps, [vec![], vec![1, 2], vec![], vec![], vec![3]]);
+    assert_eq!(engines(&events), [vec![], vec![1, 2], vec![], vec![], vec![3]]);
 }
 
 #[test]
@@ -57,7 +63,8 @@ fn what_continues_is_known() {
         stored(Parent::Block(EngineHash(0)), 2..3),
     ];
     let events = [first, next, other];
-    let Some(Step::Apply(pieces)) = Steps::new(&events).next() else { panic!("no step") };
+    let mut steps = Steps::new(&events);
+    let Some(Step::Apply(pieces)) = steps.next() else { panic!("no step") };
     assert!(pieces[0].is_continued_by(&pieces[1]));
     assert!(!pieces[0].is_continued_by(&pieces[2]) && !pieces[1].is_continued_by(&pieces[0]));
 }
