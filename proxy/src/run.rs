@@ -141,7 +141,7 @@ fn supervise(config: &Config, pools: &Pools) -> Arc<[Roster]> {
     let mut rosters = Vec::with_capacity(config.pools.len());
     for (pool, config) in pools.iter().zip(&config.pools) {
         let roster = Roster::new(Arc::clone(pool), supervisors.clone());
-        roster.apply(WorkerSet { source: Source::Config, workers: config.workers.clone() }, false);
+        roster.begin(WorkerSet { source: Source::Config, workers: config.workers.clone() });
         rosters.push(roster);
     }
     rosters.into()

@@ -105,8 +105,6 @@ async fn workers_of_a_file_come_change_and_go_under_traffic() {
         failed.extend(broken);
     }
     assert!(sent > 20, "{sent}");
-    // All were replaced at once: for a moment there may be nobody.
-    failed.retain(|text| !text.contains("no dp rank is available") && !text.contains("no worker yet"));
     assert!(failed.is_empty(), "{failed:?}");
     fleet.stop().await;
 }

@@ -106,6 +106,8 @@ pub struct Discovery {
     pub dns: Vec<Worker>,
     /// Between two looks.
     pub interval: Duration,
+    /// How long a worker that leaves waits for another to take its place.
+    pub handover_timeout: Duration,
 }
 
 /// Which requests belong together.

@@ -1,7 +1,8 @@
 //! All workers of a pool, whoever named them, and their supervisors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -72,32 +73,74 @@ impl Roster {
         self.supervise(worker, Source::Admin, true)
     }
 
+    /// Begins to supervise what a source names first.
+    pub fn begin(&self, set: WorkerSet) {
+        for worker in set.workers {
+            self.take_on(worker, set.source, false);
+        }
+    }
+
     /// Brings what a source has named so far in line with what it names now: new workers are added, those that it no
-    /// longer names drained, those that it describes otherwise replaced. What other sources named is left alone. `joins`: others
-    /// serve already.
-    pub fn apply(&self, set: WorkerSet, joins: bool) {
+    /// longer names drained, those that it describes otherwise replaced. What other sources named is left alone. Returns when that is
+    /// done: nobody leaves before somebody else may be picked, but for at most `handover` each. `joins`: others serve already.
+    pub async fn apply(&self, set: WorkerSet, handover: Duration, joins: bool) {
         let WorkerSet { source, workers } = set;
-        let known: Vec<(String, config::Worker)> = {
+        let known: BTreeMap<String, config::Worker> = {
             let entries = self.workers.lock();
             let own = entries.iter().filter(|(_, entry)| entry.source == source);
             own.map(|(name, entry)| (name.clone(), entry.config.clone())).collect()
         };
-        for (name, config) in &known {
-            if !workers.contains(config) {
-                tracing::info!(pool = self.pool.name, worker = name, ?source, "worker is no longer named");
-                // Somebody else may have taken it out meanwhile.
-                let _ = self.remove(name);
+        let names: BTreeSet<&str> = workers.iter().map(|worker| &*worker.name).collect();
+        let unnamed: Vec<&str> =
+            known.keys().map(String::as_str).filter(|name| !names.contains(name)).collect();
+        let is_new = |worker: &&config::Worker| !known.contains_key(&*worker.name);
+        for worker in workers.iter().filter(is_new) {
+            self.take_on(worker.clone(), source, joins);
+        }
+        for name in &unnamed {
+            tracing::info!(pool = self.pool.name, worker = name, ?source, "worker is no longer named");
+            self.let_go(name, &unnamed, handover).await;
+        }
+        for worker in &workers {
+            if known.get(&*worker.name).is_some_and(|former| former != worker) {
+                tracing::info!(pool = self.pool.name, worker = %worker.name, ?source, "worker is described otherwise");
+                self.let_go(&worker.name, &[], handover).await;
+                self.take_on(worker.clone(), source, joins);
             }
         }
-        for worker in workers {
-            if known.iter().any(|(_, config)| *config == worker) {
-                continue;
-            }
-            let name = Arc::clone(&worker.name);
-            if let Err(error) = self.supervise(worker, source, joins) {
-                tracing::warn!(pool = self.pool.name, worker = %name, ?source, %error, "worker not added");
-            }
+    }
+
+    fn take_on(&self, worker: config::Worker, source: Source, joins: bool) {
+        let name = Arc::clone(&worker.name);
+        if let Err(error) = self.supervise(worker, source, joins) {
+            tracing::warn!(pool = self.pool.name, worker = %name, ?source, %error, "worker not added");
         }
+    }
+
+    /// Takes a worker out, as soon as another one may be picked that is not about to leave as well; or after `handover`, or if
+    /// there is no other to wait for.
+    async fn let_go(&self, name: &str, leaving: &[&str], handover: Duration) {
+        let stays = |other: &str| other != name && !leaving.contains(&other);
+        // By those supervised now: a former self of one of them may be about to drain.
+        let is_relieved = || {
+            let workers = self.workers.lock();
+            let mut others = workers.iter().filter(|(other, _)| stays(other)).peekable();
+            others.peek().is_none() || others.any(|(_, entry)| entry.status.is_ready())
+        };
+        let relieved = async {
+            loop {
+                // Before the look, so that no change after it is missed.
+                let changed = self.pool.load_changes();
+                if is_relieved() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Late or not, it goes.
+        let _ = tokio::time::timeout(handover, relieved).await;
+        // Somebody else may have taken it out meanwhile.
+        let _ = self.remove(name);
     }
 
     fn supervise(&self, worker: config::Worker, source: Source, joins: bool) -> Result<(), RosterError> {

@@ -34,23 +34,27 @@ pub async fn follow(
     let started = tokio::time::Instant::now();
     let mut interval = interval(discovery.interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = interval.tick() => {}
-        }
-        let joins = started.elapsed() > START;
-        if let Some(watched) = file.take() {
-            let (watched, workers) = watched.look().await;
-            file = Some(watched);
-            if let Some(workers) = workers {
-                roster.apply(WorkerSet { source: Source::File, workers }, joins);
+    let handover = discovery.handover_timeout;
+    let looks = async {
+        loop {
+            interval.tick().await;
+            let joins = started.elapsed() > START;
+            if let Some(watched) = file.take() {
+                let (watched, workers) = watched.look().await;
+                file = Some(watched);
+                if let Some(workers) = workers {
+                    roster.apply(WorkerSet { source: Source::File, workers }, handover, joins).await;
+                }
+            }
+            for (number, name) in names.iter_mut().enumerate() {
+                if let Some(workers) = name.look().await {
+                    roster.apply(WorkerSet { source: Source::Dns(number), workers }, handover, joins).await;
+                }
             }
         }
-        for (number, name) in names.iter_mut().enumerate() {
-            if let Some(workers) = name.look().await {
-                roster.apply(WorkerSet { source: Source::Dns(number), workers }, joins);
-            }
-        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = looks => {}
     }
 }

@@ -2,6 +2,9 @@
 
 use parking_lot::Mutex;
 
+/// The state of a worker that serves.
+pub(super) const READY: &str = "ready";
+
 /// What a worker's supervisor last found.
 #[derive(Debug, Default)]
 pub struct WorkerStatus(Mutex<(&'static str, Option<String>)>);
@@ -10,6 +13,11 @@ impl WorkerStatus {
     /// Notes it.
     pub fn set(&self, state: &'static str, reason: Option<String>) {
         *self.0.lock() = (state, reason);
+    }
+
+    /// Whether it serves.
+    pub fn is_ready(&self) -> bool {
+        self.0.lock().0 == READY
     }
 
     /// The state in one word, and why.

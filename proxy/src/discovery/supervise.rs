@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::describe::{Description, ProbeLimits, describe};
 use super::register::{Bounds, Numbers, Registration};
-use super::status::WorkerStatus;
+use super::status::{READY, WorkerStatus};
 use super::tokenizer;
 use crate::clock;
 use crate::config;
@@ -104,7 +104,9 @@ impl Supervision {
             // As long as it does not serve, nobody but its own ranks is kept waiting.
             attendant.prove_all().await;
             present.set_availability(&self.pool, Availability::Ready, slowly);
-            self.status.set("ready", None);
+            self.status.set(READY, None);
+            // Another may wait with leaving for this one to serve.
+            self.pool.load_changed();
             let (how, error) = tokio::select! {
                 lost = self.watch(present, &origin, &alarm) => lost,
                 () = attendant.attend() => continue,

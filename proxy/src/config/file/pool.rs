@@ -128,11 +128,20 @@ pub struct Discovery {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub interval: Duration,
+    /// A worker that is taken out or replaced stays until another may be picked, but no longer than this.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub handover_timeout: Duration,
 }
 
 impl Default for Discovery {
     fn default() -> Self {
-        Self { file: None, dns: Vec::new(), interval: Duration::from_secs(5) }
+        Self {
+            file: None,
+            dns: Vec::new(),
+            interval: Duration::from_secs(5),
+            handover_timeout: Duration::from_secs(60),
+        }
     }
 }
 

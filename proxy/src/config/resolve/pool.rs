@@ -157,6 +157,7 @@ fn resolve_discovery(
         file: discovery.file.map(|file| paths.file(&format!("{path}.file"), &file)).transpose()?,
         dns: dns.collect::<Result<_, _>>()?,
         interval: discovery.interval,
+        handover_timeout: discovery.handover_timeout,
     })
 }
 
