@@ -47,6 +47,9 @@ use crate::hash::PrefixHash;
 /// A target's dense number inside the state; reused after the target is gone and nothing refers to it.
 pub(crate) type Slot = u32;
 
+/// Where others hang off an extent in so many places at most, they are looked for before its blocks are.
+const ATTACHED_TRIED: usize = 2;
+
 /// Blocks of one extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -97,8 +100,28 @@ impl Index {
     }
 
     /// The extent whose first block ends the prefix.
-    pub(crate) fn head(&self, prefix: PrefixHash) -> Option<&Extent> {
-        self.heads.get(prefix).map(|id| &self.extents[id])
+    pub(crate) fn head(&self, prefix: PrefixHash) -> Option<(ExtentId, &Extent)> {
+        self.heads.get(prefix).map(|id| (id, &self.extents[id]))
+    }
+
+    /// How many blocks of an extent the prompt that enters it has, and the extent with which it goes on.
+    pub(crate) fn follow(
+        &self,
+        (id, extent): (ExtentId, &Extent),
+        prompt: &[PrefixHash],
+    ) -> (u16, Option<(ExtentId, &Extent)>) {
+        // One that hangs off it and begins as the prompt goes on there tells that all before is the same, and spares the
+        // look at the blocks themselves.
+        let hangs = |at: u16| {
+            let next = self.head(*prompt.get(usize::from(at))?)?;
+            next.1.hangs_off(id, at).then_some((at, Some(next)))
+        };
+        let mut tried = extent.attached(ATTACHED_TRIED);
+        tried.find_map(hangs).unwrap_or_else(|| {
+            let matched = extent.matched(0, prompt);
+            let first = prompt.get(usize::from(matched)).filter(|_| extent.has_child(matched));
+            (matched, first.and_then(|first| self.head(*first)))
+        })
     }
 
     /// Slots that were ever in use: what a table by slot must have room for.

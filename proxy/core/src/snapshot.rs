@@ -1,18 +1,16 @@
 //! What a policy is shown: one row per target that may be picked.
 
-mod columns;
 mod overlaps;
 mod units;
 
 use std::sync::Arc;
 
-pub(crate) use columns::Figures;
 pub use overlaps::Overlaps;
 pub(crate) use units::{blocks_down, blocks_up, clamp};
 
 use crate::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
 use crate::policy::Column;
-use crate::state::Topology;
+use crate::state::{Place, Topology};
 use crate::target::Target;
 
 /// How much of a prompt a target has, in the target's own blocks. The four follow each other in the prompt.
@@ -69,6 +67,7 @@ pub struct Row {
     /// What is booked there, whatever columns were asked for.
     pub load: RowLoad,
     pub(crate) position: u32,
+    pub(crate) place: Place,
 }
 
 /// A table of targets for one decision. Made once per thread and filled again and again.

@@ -5,6 +5,7 @@
 
 mod book;
 mod booking;
+mod columns;
 mod config;
 mod end;
 mod image;
@@ -24,7 +25,7 @@ use parking_lot::RwLock;
 pub use booking::{Booking, Expected};
 pub use config::StateConfig;
 pub use report::{LoadReport, PendingReport};
-pub(crate) use topology::Topology;
+pub(crate) use topology::{Place, Topology};
 
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
 use crate::index::{CachedBlock, IndexStats};

@@ -68,9 +68,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         print("prompt_chain", fleet.prompt_ns_per_block(), "ns/block");
         let mut decider = decide::Decider::new(&fleet, options.component.as_deref())?;
         let idle = decider.decide(options.rounds)?;
-        let alone = fleet.look_ups(options.rounds)?;
-        let ((busy, beside), written) = writer::meanwhile(&fleet, || {
-            Ok((decider.decide(options.rounds)?, fleet.look_ups(options.rounds)?))
+        let alone = fleet.look_ups(options.rounds, None)?;
+        let ((busy, beside), written) = writer::meanwhile(&fleet, |writer| {
+            Ok((decider.decide(options.rounds)?, fleet.look_ups(options.rounds, Some(writer))?))
         })?;
         for (samples, writer) in [(&idle, "idle"), (&busy, "busy")] {
             print(&format!("decide_p50_writer_{writer}"), samples.p50(), "ns");

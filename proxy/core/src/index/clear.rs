@@ -5,7 +5,7 @@ use super::{ExtentId, Index, Slot};
 use crate::event::Tier;
 
 /// Extents that are changed in one step.
-const EXTENTS_AT_ONCE: usize = 64;
+const EXTENTS_AT_ONCE: usize = 16;
 
 /// What is still to be done. Nothing else may change the index before it is.
 #[derive(Debug)]

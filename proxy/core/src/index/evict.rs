@@ -14,11 +14,11 @@ use crate::event::Tier;
 const BATCH: usize = 64;
 
 /// Extents that the hand passes in one step, and names that are evicted in one, about.
-const PASSED: usize = 128;
-const EVICTED: usize = 512;
+const PASSED: usize = 64;
+const EVICTED: usize = 128;
 
 /// Names that are swept in one step while any are stale.
-const SWEPT: usize = 256;
+const SWEPT: usize = 64;
 
 /// Names that are swept in all for each that was evicted.
 const SWEEP_FACTOR: usize = 64;

@@ -36,8 +36,9 @@ impl ExtentId {
 }
 
 /// A run of consecutive blocks. Where prompts part, another extent hangs off the block before: nothing is ever split, so a
-/// block's place never changes.
+/// block's place never changes. Two neighbouring cache lines.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Extent {
     /// Of each block, the hash of the prefix that it ends. Not empty while the extent lives.
     pub(super) chain: Vec<PrefixHash>,
@@ -59,6 +60,8 @@ pub(crate) struct Extent {
     /// Where extents hang off it, and how many; by place.
     pub(super) attachments: SmallVec<[(u16, u32); 2]>,
 }
+
+const _: () = assert!(size_of::<Option<Extent>>() == 128);
 
 /// What an extent knows besides: slower tiers, and bookings.
 #[derive(Debug, Default)]
@@ -137,9 +140,15 @@ impl Extent {
         self.rare.iter().flat_map(|rare| [&rare.host, &rare.disk, &rare.pending])
     }
 
-    /// Whether anything hangs off it.
-    pub(crate) fn is_continued(&self) -> bool {
-        !self.attachments.is_empty()
+    /// Whether it continues so many blocks of that extent.
+    pub(super) fn hangs_off(&self, parent: ExtentId, at: u16) -> bool {
+        self.parent == Some(parent) && self.attach == at
+    }
+
+    /// After how many blocks others hang off it, the last first; nothing if those are more than `most` places.
+    pub(super) fn attached(&self, most: usize) -> impl Iterator<Item = u16> {
+        let few = Some(&self.attachments).filter(|all| all.len() <= most);
+        few.into_iter().flatten().rev().map(|(at, _)| *at)
     }
 
     pub(crate) fn active(&self) -> Option<&Coverage> {

@@ -5,7 +5,7 @@ use crate::hash::EngineHash;
 use crate::ids::BlockSize;
 
 /// Blocks in one step.
-pub(crate) const BLOCKS_AT_ONCE: usize = 256;
+pub(crate) const BLOCKS_AT_ONCE: usize = 128;
 
 /// What an event takes besides its blocks, in blocks.
 const EVENT: usize = 4;

@@ -87,7 +87,7 @@ impl Index {
             self.blocks -= usize::from(length - needed);
             if needed > 0 {
                 extent.chain.truncate(needed.into());
-                if extent.chain.capacity() > 2 * usize::from(needed) + 16 {
+                if extent.chain.capacity() > usize::from(needed) * 5 / 4 + 16 {
                     extent.chain.shrink_to(usize::from(needed) * 9 / 8);
                 }
                 return;

@@ -113,16 +113,15 @@ impl Overlaps {
     ) {
         self.walk = self.further.len();
         let mut base = 0;
-        while let Some(extent) = chain.get(base).and_then(|prefix| index.head(*prefix)) {
-            let matched = extent.matched(0, &chain[base..]);
+        let mut next = chain.first().and_then(|prefix| index.head(*prefix));
+        while let Some(entered) = next {
+            let (extent, (matched, goes_on)) = (entered.1, index.follow(entered, &chain[base..]));
             if !self.pass(extent, base as u32, matched, ignore_pending) {
                 return;
             }
             extent.touch();
-            if !extent.is_continued() {
-                return;
-            }
             base += usize::from(matched);
+            next = goes_on;
         }
     }
 

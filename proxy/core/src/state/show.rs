@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::RoutingState;
+use super::columns::Columns;
 use super::inner::Inner;
 use super::topology::Place;
-use crate::ids::{BlockSize, Millis};
+use crate::ids::{BlockSize, Millis, WorkerId};
 use crate::index::Slot;
+use crate::ledger::TargetLedger;
 use crate::policy::Column;
 use crate::request::{PlacementRequest, Prompt};
-use crate::snapshot::{Figures, Overlap, Overlaps, Row, RowLoad, Snapshot, blocks_up, clamp};
+use crate::snapshot::{Overlap, Overlaps, Row, RowLoad, Snapshot, blocks_up, clamp};
 use crate::target::Target;
 
 impl RoutingState {
@@ -35,9 +37,9 @@ impl RoutingState {
             }
         }
         out.rows.clear();
-        for (position, (target, _)) in (0..).zip(out.topology.members()) {
+        for (position, (target, place)) in (0..).zip(out.topology.members()) {
             if filter(target) {
-                out.rows.push(Row::new(target, position));
+                out.rows.push(Row::new(target, position, place));
             }
         }
         out.columns.clear();
@@ -54,7 +56,7 @@ impl RoutingState {
 }
 
 impl Row {
-    fn new(target: &Target, position: u32) -> Self {
+    fn new(target: &Target, position: u32, place: Place) -> Self {
         Self {
             target: target.id,
             worker: target.spec.worker,
@@ -63,8 +65,9 @@ impl Row {
             block_size: target.spec.block_size,
             epoch: 0,
             overlap: Overlap::default(),
-            load: RowLoad::default(),
+            load: RowLoad { weight: target.health.weight_permille(), ..RowLoad::default() },
             position,
+            place,
         }
     }
 }
@@ -72,11 +75,10 @@ impl Row {
 impl Inner {
     fn show(&self, request: &PlacementRequest<'_>, now: Millis, out: &mut Snapshot) {
         let Snapshot { topology, rows, columns, packed, overlaps, peaks } = out;
-        // A target may have gone since the filter saw it, and its slot may be another's by now.
-        rows.retain(|row| {
-            let slot = topology.place(row.position as usize).slot;
-            self.ledger(slot).is_some_and(|ledger| ledger.id == row.target)
-        });
+        if !Arc::ptr_eq(topology, &self.topology) {
+            // A target may have gone since the filter saw it, and its slot may be another's by now.
+            rows.retain(|row| self.ledger(row.place.slot).is_some_and(|ledger| ledger.id == row.target));
+        }
         overlaps.reset(self.index.slots());
         if let Some(prompt) = request.prompt {
             for (block_size, _) in &prompt.blocks {
@@ -90,39 +92,16 @@ impl Inner {
             peaks.resize(self.topology.groups(), (0, 0));
             self.fill_peaks(peaks);
         }
-        packed.clear();
+        for row in rows.iter_mut() {
+            let Some(ledger) = self.ledger(row.place.slot) else { continue };
+            row.epoch = ledger.epoch;
+            row.overlap = overlaps.of(row.place.slot);
+            row.load = RowLoad { weight: row.load.weight, ..self.row_load(ledger, row.worker, row.place) };
+        }
         packed.resize(columns.len() * rows.len(), 0);
-        let count = rows.len();
-        for (at, row) in rows.iter_mut().enumerate() {
-            let place = topology.place(row.position as usize);
-            let target = &topology.targets()[row.position as usize];
-            row.epoch = self.ledger(place.slot).map_or(0, |ledger| ledger.epoch);
-            row.overlap = overlaps.of(place.slot);
-            row.load = self.row_load(target, place);
-            let pool = self.pool_block_size;
-            let size = row.block_size;
-            let chain = request.chain(size).len();
-            let new = chain as u64 - u64::from(overlaps.active(place.slot))
-                + request.private(chain, size).blocks(0);
-            let cached = u64::from(self.index.cached_blocks(place.slot));
-            let figures = Figures {
-                target,
-                overlap: row.overlap.in_blocks_of(size, pool),
-                cached_blocks: clamp(blocks_up(cached, size, pool)),
-                new_blocks: clamp(blocks_up(new, size, pool)),
-                load: row.load,
-                peak: self
-                    .topology
-                    .group(target.spec.group)
-                    .and_then(|group| peaks.get(group))
-                    .copied()
-                    .unwrap_or_default(),
-                pool_block_size: pool,
-                now,
-            };
-            for (c, column) in columns.iter().enumerate() {
-                packed[c * count + at] = figures.column(*column);
-            }
+        let figures = Columns { inner: self, topology, rows, overlaps, peaks, request, now };
+        for (column, cells) in columns.iter().zip(packed.chunks_mut(rows.len().max(1))) {
+            figures.fill(*column, cells);
         }
     }
 
@@ -131,25 +110,23 @@ impl Inner {
         self.ledger(slot).is_some_and(|ledger| ledger.confirmations.weight_zeroed)
     }
 
-    /// What is booked on a target, its share of its worker's bookings included.
-    fn row_load(&self, target: &Target, place: Place) -> RowLoad {
-        let weight = target.health.weight_permille();
-        let Some(ledger) = self.ledger(place.slot) else { return RowLoad { weight, ..RowLoad::default() } };
-        let worker =
-            self.workers.get(&target.spec.worker).map(|worker| worker.share(place.ranks)).unwrap_or_default();
+    /// What is booked on a target, its share of its worker's bookings included; the weight is not told here.
+    fn row_load(&self, ledger: &TargetLedger, worker: WorkerId, place: Place) -> RowLoad {
+        let worker = self.workers.get(&worker).map(|worker| worker.share(place.ranks)).unwrap_or_default();
         let active = blocks_up(ledger.active_blocks(), ledger.block_size, self.pool_block_size);
         RowLoad {
             prefill_tokens: clamp(ledger.prefill_tokens + worker.prefill_tokens),
             active_blocks: clamp(active + worker.blocks),
             running: ledger.running.saturating_add(worker.running),
-            weight,
+            weight: 0,
         }
     }
 
     /// The busiest of each group, pickable or not.
     fn fill_peaks(&self, peaks: &mut [(u32, u32)]) {
         for (target, place) in self.topology.members() {
-            let load = self.row_load(target, place);
+            let Some(ledger) = self.ledger(place.slot) else { continue };
+            let load = self.row_load(ledger, target.spec.worker, place);
             let (prefill, active) = &mut peaks[place.group];
             *prefill = load.prefill_tokens.max(*prefill);
             *active = load.active_blocks.max(*active);

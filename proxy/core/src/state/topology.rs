@@ -17,7 +17,7 @@ pub(crate) struct Topology {
 }
 
 /// What a target's numbers are inside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) slot: Slot,
     /// Dense number of its group.
@@ -70,10 +70,6 @@ impl Topology {
     /// The dense number of a group.
     pub(crate) fn group(&self, group: GroupId) -> Option<usize> {
         self.groups.binary_search(&group).ok()
-    }
-
-    pub(crate) fn place(&self, position: usize) -> Place {
-        self.places[position]
     }
 
     /// The targets of a worker.

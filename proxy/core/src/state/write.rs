@@ -57,7 +57,7 @@ impl RoutingState {
     }
 
     /// Applies events of a target in order, and tells what they did in all. Cheaper than one by one: what follows each
-    /// other is taken together. Readers get a turn in between, after at most some 256 blocks each time; other writers come
+    /// other is taken together. Readers get a turn in between, after at most some 128 blocks each time; other writers come
     /// after the batch.
     pub fn apply_batch(&self, target: TargetId, events: &[CacheEvent], now: Millis) -> Applied {
         self.see(now);

@@ -24,7 +24,7 @@ pub(super) struct Fleet {
 
 /// What look-ups met.
 pub(super) struct LookUps {
-    /// The longest look-up of each window in which the thread kept its CPU.
+    /// The longest look-up of each window in which neither this thread nor the writer's lost its CPU.
     pub(super) pauses: Samples,
     /// Windows in all.
     pub(super) windows: usize,
@@ -63,22 +63,24 @@ impl Fleet {
         start.elapsed().as_nanos() as f64 / blocks.max(1) as f64
     }
 
-    /// Looks every prompt up so many times.
-    pub(super) fn look_ups(&self, rounds: usize) -> anyhow::Result<LookUps> {
-        let thread = Thread::current();
+    /// Looks every prompt up so many times, beside a writer or alone.
+    pub(super) fn look_ups(&self, rounds: usize, writer: Option<Thread>) -> anyhow::Result<LookUps> {
+        let reader = Thread::current();
+        let preemptions =
+            || anyhow::Ok((reader.preemptions()?, writer.map(Thread::preemptions).transpose()?));
         let (mut pauses, mut windows) = (Samples::default(), 0);
         let block_size = BlockSize(self.spec.block_size);
         let mut found = Overlaps::default();
         for window in std::iter::repeat_n(&self.prompts, rounds).flat_map(|prompts| prompts.chunks(WINDOW)) {
             let mut longest = Samples::default();
-            let before = thread.preemptions()?;
+            let before = preemptions()?;
             for prompt in window {
                 let start = Instant::now();
                 self.state.overlaps(prompt, block_size, &mut found);
                 longest.push(start.elapsed());
             }
             windows += 1;
-            if thread.preemptions()? == before {
+            if preemptions()? == before {
                 pauses.push(std::time::Duration::from_nanos(longest.max() as u64));
             }
         }

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use anyhow::Context;
 use rankwise_core::event::{CacheEvent, CacheGroup, Tier};
 use rankwise_core::hash::EngineHash;
 use rankwise_core::ids::{BlockSize, Millis, TargetId};
 use rankwise_measure::cache_event;
+use rankwise_measure::cpu::Thread;
 use rankwise_measure::workload::{Block, Event};
 
 use super::fleet::Fleet;
@@ -21,15 +23,19 @@ const REMOVED: usize = 8;
 /// Removals that a feed hands over at once.
 const BATCH: usize = 16;
 
-/// Does `work` while another thread writes, and tells how many blocks a second that wrote.
+/// Does `work`, which is told of that thread, while another thread writes; and tells how many blocks a second that wrote.
 pub(super) fn meanwhile<R>(
     fleet: &Fleet,
-    work: impl FnOnce() -> anyhow::Result<R>,
+    work: impl FnOnce(Thread) -> anyhow::Result<R>,
 ) -> anyhow::Result<(R, f64)> {
     let circle = circle(fleet);
     let (stop, blocks) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (tell, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let (circle, stop, blocks) = (&circle, &stop, &blocks);
+        scope.spawn(move || {
+            // Nobody waits any more once the other side is gone.
+            let _ = tell.send(Thread::current());
             for (target, events) in circle.iter().cycle() {
                 let applied = fleet.state.apply_batch(*target, events, Millis(0));
                 blocks.fetch_add(u64::from(applied.stored + applied.removed), Relaxed);
@@ -38,9 +44,10 @@ pub(super) fn meanwhile<R>(
                 }
             }
         });
-        let _stopped = Stop(&stop);
+        let _stopped = Stop(stop);
+        let writer = told.recv().context("the writer has ended")?;
         let (start, before) = (Instant::now(), blocks.load(Relaxed));
-        let done = work()?;
+        let done = work(writer)?;
         let written = blocks.load(Relaxed) - before;
         Ok((done, written as f64 / start.elapsed().as_secs_f64()))
     })

@@ -9,11 +9,13 @@ use crate::event::Tier::Device;
 use crate::event::{CacheEvent, CacheGroup};
 use crate::hash::EngineHash;
 use crate::ids::Millis;
+use crate::index::BLOCKS_AT_ONCE;
 use crate::snapshot::Overlaps;
 use crate::state::StateConfig;
 
 /// Longer than two steps.
-const LONG: u64 = 600;
+const LONG: u64 = 300;
+const STEP: u32 = BLOCKS_AT_ONCE as u32;
 const SHORT: u64 = 40;
 
 fn chain(first: u64, blocks: u64) -> Vec<(u64, u64)> {
@@ -57,7 +59,7 @@ fn readers_beside_writers() {
             assert_eq!(device[2], SHORT as u32);
             assert!(device[0] <= LONG as u32 && device[1] <= LONG as u32 && device[3] == 0, "{device:?}");
             // A store's steps end where they are cut, a removal's too.
-            assert!(device[0] >= 200 || device[0].is_multiple_of(256), "{device:?}");
+            assert!(device[0] >= 200 || device[0].is_multiple_of(STEP), "{device:?}");
         }
     }));
     for thread in threads {

@@ -53,6 +53,26 @@ fn two_ranks_name_the_same_tokens_by_different_hashes() {
 }
 
 #[test]
+fn branches_at_the_same_depth_of_different_prefixes() {
+    let fleet = Fleet::new(1, StateConfig::default());
+    let store = |at, contents: &[u64]| {
+        let names: Vec<_> =
+            (1..).zip(contents).map(|(n, _)| contents[..n].iter().fold(0, |name, c| name * 64 + c)).collect();
+        let blocks: Vec<_> = names.into_iter().zip(contents.iter().copied()).collect();
+        fleet.store(at, None, &blocks, Device);
+    };
+    store(1, &[1, 2, 3, 4, 5, 6]);
+    store(1, &[1, 2, 3, 4, 20]);
+    store(0, &[1, 2, 7, 8, 9, 10]);
+    store(0, &[1, 2, 7, 8, 30, 31]);
+    let device = |contents: &[u64]| [fleet.device(0, contents), fleet.device(1, contents)];
+    assert_eq!(device(&[1, 2, 7, 8, 30, 31]), [6, 2]);
+    assert_eq!(device(&[1, 2, 3, 4, 20]), [2, 5]);
+    assert_eq!(device(&[1, 2, 3, 4, 30, 31]), [2, 4]);
+    assert_eq!(device(&[1, 2, 7, 8, 20]), [4, 2]);
+}
+
+#[test]
 fn a_removal_naming_an_unknown_hash_first() {
     let fleet = stored();
     let applied = fleet.remove(0, &[99, 14, 13], Device);
