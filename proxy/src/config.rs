@@ -27,7 +27,7 @@ pub use limits::{
 };
 pub use load::{FILE_BYTES_MAX, Source, load, parse, parse_worker, parse_workers};
 pub use located::{Located, Position};
-pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
+pub use named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep, Role};
 pub use resolve::POOLS_MAX;
 pub use resolved::{
     Admin, Config, Discovery, EventSource, Events, Listener, PolicyChoice, PolicySource, Pool, PoolLimits,

@@ -18,6 +18,6 @@ pub use decisions::{DecisionMetrics, LaneMetrics};
 pub use families::Metrics;
 pub use gauges::render;
 pub(crate) use gauges::serving_name;
-pub use outcome::{Attempt, Outcome};
+pub use outcome::{Attempt, Outcome, PrefillOutcome, Way};
 pub use pools::PoolMetrics;
 pub use targets::TargetMetrics;

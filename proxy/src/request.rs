@@ -3,6 +3,7 @@
 mod admission;
 mod answer;
 mod body;
+mod disaggregated;
 mod head;
 mod models;
 mod outgoing;
@@ -25,6 +26,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use rankwise_core::ids::TargetId;
+use rankwise_core::policy::Phase;
 use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_policy_host::ThreadPolicies;
 use rankwise_prompt::{Api, RoutingFields};
@@ -40,7 +42,7 @@ pub use admission::Admission;
 pub use answer::AnswerBody;
 use head::Route;
 use pin::Pin;
-use place::{Decider, Placement};
+use place::{Decider, Peer, Placement};
 use relay::Relay;
 use scan::Scanner;
 pub use select::{BookingEnd, BookingId, Question, Selection, Selector};
@@ -79,6 +81,8 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Most memory that their bodies hold together.
     pub bodies_bytes_max: usize,
+    /// Largest answer to the first leg of a request.
+    pub prefill_answer_bytes_max: usize,
     /// Whether answers say where they come from.
     pub expose_decision: bool,
     /// Whether each request is logged.
@@ -150,7 +154,7 @@ impl Proxy {
         let prompt = prompt.as_ref();
         let body = body.bytes().clone();
         let accepted = Accepted { id, api, draw, head, body, fields: &fields, prompt, belongs, pin };
-        let answer = self.place_and_send(&pool, &accepted, story).await?;
+        let answer = self.serve(&pool, &accepted, story).await?;
         Ok((pool, answer))
     }
 
@@ -169,7 +173,7 @@ impl Proxy {
             parts.headers.remove(CONTENT_LENGTH);
         }
         if let Some(placed) = story.placed().filter(|_| self.shared.settings.expose_decision) {
-            outgoing::expose_decision(&mut parts.headers, placed);
+            outgoing::expose_decision(&mut parts.headers, placed, story.prefill.place());
         }
         story.answered(parts.status);
         let scanner = Scanner::new(streamed);
@@ -223,17 +227,26 @@ struct Accepted<'a> {
 const BYTES_PER_TOKEN: usize = 4;
 
 impl Accepted<'_> {
-    fn placement<'a>(&'a self, attempt: u32, failed: &'a [TargetId]) -> Placement<'a> {
+    fn placement<'a>(
+        &'a self,
+        phase: Phase,
+        peer: Option<Peer>,
+        attempt: u32,
+        failed: &'a [TargetId],
+    ) -> Placement<'a> {
         let headers: &HeaderMap = &self.head.headers;
+        let is_prefill = phase == Phase::Prefill;
         let estimate = u32::try_from(self.body.len() / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
         Placement {
             api: self.api,
             request: PlacementRequest {
+                phase,
                 prompt: self.prompt,
                 prompt_tokens_estimate: estimate,
                 sequences: self.fields.sequences,
-                max_output_tokens: self.fields.max_output_tokens,
-                streamed: self.fields.stream,
+                max_output_tokens: if is_prefill { Some(1) } else { self.fields.max_output_tokens },
+                // The whole answer to a prefill is its first token.
+                streamed: is_prefill || self.fields.stream,
                 ..PlacementRequest::default()
             },
             headers,
@@ -244,6 +257,7 @@ impl Accepted<'_> {
             draw: self.draw,
             failed,
             pin: self.pin,
+            peer,
         }
     }
 }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rankwise_core::ids::{BlockSize, WorkerId};
 use rankwise_core::target::Target;
+use rankwise_engines::disaggregation::{Field, Role};
 use rankwise_prompt::Api;
 use tokio::sync::Notify;
 
@@ -29,6 +30,12 @@ pub struct Worker {
     pub headers: HeaderMap,
     /// What speaks there.
     pub engine: rankwise_engines::Engine,
+    /// What it does of a request.
+    pub role: Role,
+    /// What is written into a whole request, so that it is one.
+    pub closed: Vec<Field>,
+    /// Where its bootstrap server listens, if it has one.
+    pub bootstrap: (String, u16),
     /// Its ranks.
     pub ranks: Vec<Rank>,
     /// What is written where the engine is to choose the rank.
@@ -124,6 +131,7 @@ pub struct WorkerTable {
     block_sizes: Vec<BlockSize>,
     /// Only APIs and workers of which there are some.
     choosing: Vec<(Api, Vec<WorkerId>)>,
+    prefills: bool,
 }
 
 impl WorkerTable {
@@ -141,12 +149,18 @@ impl WorkerTable {
         };
         let choosing =
             Api::ALL.into_iter().map(choosing).filter(|(_, workers)| !workers.is_empty()).collect();
-        Self { workers, block_sizes, choosing }
+        let prefills = workers.iter().any(|worker| worker.role == Role::Prefill);
+        Self { workers, block_sizes, choosing, prefills }
     }
 
     /// The workers that choose the rank themselves for requests of this API, whatever these name.
     pub fn choosing(&self, api: Api) -> &[WorkerId] {
         self.choosing.iter().find(|(known, _)| *known == api).map_or(&[], |(_, workers)| workers)
+    }
+
+    /// Whether one of them computes prompts for others.
+    pub fn has_prefill(&self) -> bool {
+        self.prefills
     }
 
     /// The block sizes in use, each once.

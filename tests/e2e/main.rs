@@ -9,6 +9,7 @@ mod bursts;
 mod check_live;
 mod cold;
 mod demo;
+mod disaggregated;
 mod discovery;
 mod engines;
 mod facts;

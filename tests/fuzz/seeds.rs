@@ -8,7 +8,7 @@ use rankwise_core::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use rankwise_core::hash::{BlockHash, EngineHash, Namespace};
 use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, WorkerId};
 use rankwise_core::state::{RoutingState, StateConfig};
-use rankwise_core::target::TargetSpec;
+use rankwise_core::target::{Phases, TargetSpec};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -112,6 +112,7 @@ impl Seeds {
             block_size: BlockSize(16),
             capacity_blocks: 64,
             pinnable: true,
+            phases: Phases::WHOLE,
         });
         let (tier, group, block_size) = (Tier::Device, CacheGroup(0), BlockSize(16));
         for (branch, parent) in

@@ -18,6 +18,17 @@ pub enum Phase {
     Decode,
 }
 
+impl Phase {
+    /// The name in the WIT and in receipts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aggregated => "aggregated",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+        }
+    }
+}
+
 /// What a policy wants to be given, as it said when it was configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {

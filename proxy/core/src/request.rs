@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::hash::{BlockHash, Chain, Namespace, PrefixHash};
 use crate::ids::BlockSize;
+use crate::policy::Phase;
 
 /// A tokenised prompt: one chain of block hashes for each distinct block size in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ impl Prompt {
 /// What is to be placed.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacementRequest<'a> {
+    /// Which leg of it. In the phase decode the prompt's KV comes from elsewhere: its blocks are active and pending, and
+    /// nothing of it is to be computed.
+    pub phase: Phase,
     /// The first prompt, if the policy asked for it.
     pub prompt: Option<&'a Prompt>,
     /// Tokens of the first prompt when `prompt` is absent; an estimate is enough.
@@ -68,6 +72,7 @@ pub struct PlacementRequest<'a> {
 impl Default for PlacementRequest<'_> {
     fn default() -> Self {
         Self {
+            phase: Phase::Aggregated,
             prompt: None,
             prompt_tokens_estimate: 0,
             further_prompt_tokens: 0,
@@ -87,6 +92,11 @@ impl PlacementRequest<'_> {
     /// Its whole blocks for a block size; none when it was not tokenised.
     pub(crate) fn chain(&self, block_size: BlockSize) -> &[PrefixHash] {
         self.prompt.map_or(&[], |prompt| prompt.chain(block_size))
+    }
+
+    /// Whether its prompt is computed where it is booked.
+    pub(crate) fn computes(&self) -> bool {
+        self.phase != Phase::Decode
     }
 
     /// Requests that will run.

@@ -32,6 +32,13 @@ impl Session {
         Self { key: stable_key(&bytes), slot: secret.bytes(&bytes) }
     }
 
+    /// The same session as a second phase knows it: told to policies by the same key, and remembered apart, as its answers may
+    /// be made elsewhere than its prompts are computed.
+    #[must_use]
+    pub fn decoding(self) -> Self {
+        Self { slot: !self.slot, ..self }
+    }
+
     /// What a policy is told; see [`stable_key`].
     pub fn key(self) -> u64 {
         self.key

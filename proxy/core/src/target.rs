@@ -1,5 +1,7 @@
 //! One routing target, a (worker, dp rank) pair: what it is, and what its owners last said about it.
 
+mod phases;
+
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -7,6 +9,7 @@ use std::sync::atomic::{
 
 use crate::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId};
 use crate::policy::UNKNOWN;
+pub use phases::Phases;
 
 /// What a target is. Fixed while the worker is known; a worker that changes gets new targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct TargetSpec {
     pub capacity_blocks: u32,
     /// Whether a request can be pinned to it. If not, it stands for its whole worker.
     pub pinnable: bool,
+    /// What it does of a request.
+    pub phases: Phases,
 }
 
 /// A target with what its owners report. Each part has one writer: health, or the rank's feeds.

@@ -6,6 +6,7 @@ mod endpoint;
 
 use rankwise_core::ids::{BlockSize, DpRank};
 
+use crate::disaggregation::Role;
 use crate::pin::Pinning;
 pub use answers::{Answers, ModelCard};
 pub(crate) use answers::{models, owner, version};
@@ -57,6 +58,10 @@ pub struct WorkerDescription {
     pub prefix_caching: Option<bool>,
     /// Longest prompt and output, tokens.
     pub max_model_len: Option<u32>,
+    /// What it does of a request, by its own word: only SGLang tells.
+    pub role: Role,
+    /// Port of its bootstrap server, by the same word.
+    pub bootstrap_port: Option<u16>,
     /// The model and its LoRA adapters.
     pub models: Vec<ModelCard>,
     /// Where the engine loaded the model from: a folder if it starts with `/`, else a hub name.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use rankwise_core::ids::BlockSize;
 use rankwise_core::target::EngineReport;
 
+use crate::disaggregation::Transfer;
 use crate::discovery::{self, Answers, Overrides, WorkerDescription};
 use crate::error::Error;
 use crate::{dynamo, generic, pin, sglang, trtllm, vllm};
@@ -122,6 +123,16 @@ impl Engine {
             Self::Vllm => !matches!(path, "/v1/responses" | "/v1/embeddings"),
             Self::Sglang => path != "/v1/embeddings",
             Self::Trtllm | Self::Dynamo | Self::Generic => true,
+        }
+    }
+
+    /// How KV gets from one of its workers to another. `None`: not by what clients say.
+    pub fn transfer(self) -> Option<Transfer> {
+        match self {
+            Self::Vllm => Some(Transfer::KvTransferParams),
+            Self::Sglang => Some(Transfer::BootstrapRoom),
+            Self::Trtllm => Some(Transfer::DisaggregatedParams),
+            Self::Dynamo | Self::Generic => None,
         }
     }
 

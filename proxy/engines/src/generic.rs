@@ -2,6 +2,7 @@
 
 use rankwise_core::ids::DpRank;
 
+use crate::disaggregation::Role;
 use crate::discovery::{self, Answers, Blindness, Overrides, RankDescription, WorkerDescription};
 use crate::pin::Pinning;
 
@@ -24,6 +25,8 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDe
         block_size: overrides.block_size,
         prefix_caching: None,
         max_model_len: models.first().and_then(|card| card.max_model_len),
+        role: Role::Aggregated,
+        bootstrap_port: None,
         models,
         tokenizer_source: None,
         version: None,

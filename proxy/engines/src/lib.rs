@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod disaggregation;
 pub mod discovery;
 pub mod dynamo;
 mod engine;

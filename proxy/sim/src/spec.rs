@@ -63,6 +63,8 @@ pub struct FleetSpec {
     pub lockstep: bool,
     /// Workers per lockstep group; more than one as in vLLM's hybrid and external modes.
     pub workers_per_group: usize,
+    /// So many workers, the first ones, compute prompts for the others, which answer; 0: each does both.
+    pub prefill_workers: usize,
     /// Whether events, metrics and event sources number the ranks of a lockstep group throughout, as vLLM does in its hybrid and
     /// external modes; requests name them from 0 on each worker all the same.
     pub global_ranks: bool,
@@ -123,6 +125,7 @@ impl Default for FleetSpec {
             block_size: 16,
             lockstep: true,
             workers_per_group: 1,
+            prefill_workers: 0,
             global_ranks: false,
             misfit_stalls_group: true,
             timing: Timing::default(),
@@ -159,6 +162,8 @@ impl FleetSpec {
             "at most 4096 workers of 4096 ranks"
         } else if self.block_size == 0 || self.max_batched_tokens == 0 || self.blocks_per_rank < 2 {
             "block_size and max_batched_tokens must not be 0, blocks_per_rank at least 2"
+        } else if self.prefill_workers > 0 && self.prefill_workers >= self.workers {
+            "prefill_workers must leave workers that answer"
         } else if !(self.speed.is_finite() && self.speed > 0.0) {
             "speed must be positive"
         } else if self.ports.is_some_and(|first| {

@@ -22,6 +22,7 @@ mod responses;
 mod sglang;
 mod sockets;
 mod text;
+mod transfer;
 mod trtllm;
 mod worker;
 

@@ -27,6 +27,9 @@ pub(super) struct SimOptions {
     /// Workers of one lockstep group
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers_per_group: u16,
+    /// Workers, the first ones, that compute prompts for the others, which answer
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=255))]
+    prefill_workers: u16,
     /// Number the ranks of a lockstep group throughout in events and metrics, as vLLM's hybrid and external modes do
     #[arg(long)]
     global_ranks: bool,
@@ -71,6 +74,7 @@ impl SimOptions {
             block_size: self.block_size,
             lockstep: self.lockstep != Lockstep::Rank,
             workers_per_group: self.workers_per_group.into(),
+            prefill_workers: self.prefill_workers.into(),
             global_ranks: self.global_ranks,
             speed: self.speed,
             seed: self.seed,

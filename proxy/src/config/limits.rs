@@ -81,6 +81,10 @@ pub struct RequestLimits {
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub bodies_bytes_max: usize,
+    /// Largest answer of a rank that computes a prompt for another one, in bytes; it may name every token of it.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub prefill_answer_bytes_max: usize,
     /// Requests in flight. Beyond it requests are answered 503.
     pub in_flight_max: NonZeroUsize,
     /// Most values of the pool's `policy_headers` that one decision is given.
@@ -115,6 +119,7 @@ impl Default for RequestLimits {
             headers_max: size(128),
             body_bytes_max: 64 << 20,
             bodies_bytes_max: 1 << 30,
+            prefill_answer_bytes_max: 16 << 20,
             in_flight_max: size(20_000),
             policy_headers_max: size(16),
             policy_headers_bytes_max: 4 << 10,

@@ -143,6 +143,21 @@ named! {
 }
 
 named! {
+    /// What a worker does of a request.
+    Role, "role", {
+        /// What the engine says of itself; `aggregated` where it does not say.
+        #[default]
+        Auto = "auto",
+        /// All of it.
+        Aggregated = "aggregated",
+        /// Its prompt.
+        Prefill = "prefill",
+        /// Its answer, with the prompt's KV from another worker.
+        Decode = "decode",
+    }
+}
+
+named! {
     /// Whether each request leaves a line.
     AccessLog, "access_log", {
         /// No line.

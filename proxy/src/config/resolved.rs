@@ -1,7 +1,7 @@
 //! What the proxy runs on: every default filled in, everything parsed.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::decisions::Decisions;
 use super::host::PolicyHost;
 use super::limits::Limits;
-use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep};
+use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep, Role};
 use super::value::{BaseUrl, Digest, EventEndpoint, Secret};
 
 /// The whole configuration.
@@ -175,6 +175,10 @@ pub struct Worker {
     pub url: BaseUrl,
     /// What serves it.
     pub engine: EngineKind,
+    /// What it does of a request.
+    pub role: Role,
+    /// Port of its bootstrap server; `None`: discovered.
+    pub bootstrap_port: Option<NonZeroU16>,
     /// Number of dp ranks; `None`: discovered.
     pub ranks: Option<NonZeroU32>,
     /// Which of its ranks step together.

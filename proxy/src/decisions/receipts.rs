@@ -124,6 +124,7 @@ impl Receipt {
             "request_id": record.request_id,
             "at_unix_ms": record.at_unix_ms,
             "lane": record.lane.name(),
+            "phase": record.request.phase.name(),
             "policy": self.policy.as_ref().map(|policy| policy.version.to_string()),
             "digest": self.policy.as_ref().map(|policy| policy.version.digest.clone()),
             "sequence": record.request.sequence,

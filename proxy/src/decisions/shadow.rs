@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use rankwise_core::policy::{Column, Decision, Fact, PolicyRequest};
+use rankwise_core::policy::{Column, Decision, Fact, Phase, PolicyRequest};
 use rankwise_policy_host::{Activation, PolicyFailure, PolicySlot, ThreadPolicies};
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ use crate::clock;
 pub struct ShadowTrial {
     slot: PolicySlot,
     activation: Arc<Activation>,
-    sequence: AtomicU64,
+    /// By phase.
+    sequences: [AtomicU64; 3],
     out: AtomicBool,
     /// How it compares.
     pub figures: ShadowFigures,
@@ -28,7 +29,7 @@ impl ShadowTrial {
         Self {
             slot: PolicySlot::new(Some(Arc::clone(&activation))),
             activation,
-            sequence: AtomicU64::new(0),
+            sequences: Default::default(),
             out: AtomicBool::new(false),
             figures: ShadowFigures::default(),
         }
@@ -45,8 +46,9 @@ impl ShadowTrial {
     }
 
     /// What it is to be asked of the next decision.
-    pub fn job(self: &Arc<Self>, text: Vec<(String, String)>) -> ShadowJob {
-        ShadowJob { sequence: self.sequence.fetch_add(1, Relaxed), trial: Arc::clone(self), text }
+    pub fn job(self: &Arc<Self>, text: Vec<(String, String)>, phase: Phase) -> ShadowJob {
+        let sequence = self.sequences[phase as usize].fetch_add(1, Relaxed);
+        ShadowJob { sequence, trial: Arc::clone(self), text }
     }
 
     /// Counts the outcome of a pick; whether it was the failure that ends the trial.

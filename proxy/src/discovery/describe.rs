@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rankwise_core::ids::BlockSize;
 use rankwise_engines::Engine;
+use rankwise_engines::disaggregation::{BOOTSTRAP_PORT, Role};
 use rankwise_engines::discovery::{Answers, Blindness, EventEndpoints, Overrides, RankDescription};
 use rankwise_engines::pin::Pinning;
 
-use crate::config::{EngineKind, EventSource, Events, Lockstep, Worker};
+use crate::config::{self, EngineKind, EventSource, Events, Lockstep, Worker};
 use crate::upstream::{FetchError, Origin};
 
 /// What a worker is.
@@ -20,6 +21,10 @@ pub struct Description {
     pub ranks: Vec<RankDescription>,
     /// How it is told a rank.
     pub pinning: Pinning,
+    /// What it does of a request.
+    pub role: Role,
+    /// Port of its bootstrap server, if it has one.
+    pub bootstrap_port: u16,
     /// Tokens per block; unknown: its cache cannot be indexed.
     pub block_size: Option<BlockSize>,
     /// Models it serves, adapters included.
@@ -40,6 +45,8 @@ impl Description {
         self.engine == other.engine
             && self.ranks == other.ranks
             && self.pinning == other.pinning
+            && self.role == other.role
+            && self.bootstrap_port == other.bootstrap_port
             && self.block_size == other.block_size
     }
 }
@@ -74,6 +81,14 @@ pub enum DescribeError {
         expected: Engine,
         /// By its answers.
         found: &'static str,
+    },
+    /// It is to take one leg of requests, and its engine cannot be told so.
+    #[error("config says role {role}, and engine {engine} takes no leg of a request")]
+    NoLegs {
+        /// By config.
+        role: &'static str,
+        /// What speaks there.
+        engine: Engine,
     },
 }
 
@@ -121,10 +136,22 @@ pub async fn describe(
         independent_ranks: worker.lockstep == Lockstep::Rank,
     };
     let found = engine.describe(worker.url.host(), &answers, &overrides)?;
+    let role = match worker.role {
+        config::Role::Auto => found.role,
+        config::Role::Aggregated => Role::Aggregated,
+        config::Role::Prefill => Role::Prefill,
+        config::Role::Decode => Role::Decode,
+    };
+    if role != Role::Aggregated && engine.transfer().is_none() {
+        return Err(DescribeError::NoLegs { role: role.name(), engine });
+    }
+    let bootstrap_port = worker.bootstrap_port.map(Into::into).or(found.bootstrap_port);
     let mut description = Description {
         engine,
         ranks: found.ranks,
         pinning: found.pinning,
+        role,
+        bootstrap_port: bootstrap_port.unwrap_or(BOOTSTRAP_PORT),
         block_size: found.block_size,
         adapters: found
             .models

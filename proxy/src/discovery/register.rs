@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::{BlockSize, Millis, WorkerId};
-use rankwise_core::target::{Availability, Condition, TargetSpec};
+use rankwise_core::target::{Availability, Condition, Phases, TargetSpec};
 use rankwise_engines::Engine;
+use rankwise_engines::disaggregation::{Role, Transfer};
 use rankwise_engines::discovery::EventEndpoints;
 use rankwise_engines::events::Translation;
 use rankwise_engines::feed::{Feed, FeedConfig, FeedCounters};
@@ -79,6 +80,9 @@ impl Registration {
         pool.first_block_size(block_size);
         let count = u32::try_from(description.ranks.len()).unwrap_or(u32::MAX);
         let groups = numbers.groups.of(&pool.name, config.group.as_ref(), count);
+        let transfer = description.engine.transfer();
+        let closed = transfer.filter(|_| description.role != Role::Aggregated).map(Transfer::closed);
+        let phases = transfer.map_or(Phases::WHOLE, |transfer| transfer.phases(description.role));
         let mut feeds = JoinSet::new();
         let mut ranks = Vec::with_capacity(description.ranks.len());
         for rank in &description.ranks {
@@ -92,6 +96,7 @@ impl Registration {
                 block_size,
                 capacity_blocks: rank.capacity_blocks,
                 pinnable: pin.is_some(),
+                phases,
             });
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
             let mut condition = if pin.is_none() { Condition::NOT_PINNABLE } else { Condition::default() };
@@ -157,6 +162,9 @@ impl Registration {
             authority: header_value(&config.url.authority()),
             headers: config.headers.iter().cloned().collect::<HeaderMap>(),
             engine: description.engine,
+            role: description.role,
+            closed: closed.unwrap_or_default(),
+            bootstrap: (config.url.host().to_owned(), description.bootstrap_port),
             left_open: description.pinning.left_open().into(),
             ranks,
             models: description.models.clone(),

@@ -93,3 +93,76 @@ impl Attempt {
         }
     }
 }
+
+/// How the first leg of a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefillOutcome {
+    /// The prompt is computed.
+    Done,
+    /// The engine would not have the request.
+    Refused,
+    /// It was not sent, or not answered well.
+    Failed,
+    /// The client went away, or the other leg failed first.
+    Cancelled,
+}
+
+impl PrefillOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Failed, Self::Cancelled];
+
+    /// The label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How a request of a pool that could split it was run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In two legs.
+    Legs,
+    /// Whole: its policy skipped the prefill.
+    Skipped,
+    /// Whole: it has several answers, another API, or a client's own pin.
+    Indivisible,
+    /// Whole: no rank that computes prompts may be picked.
+    NoPrefill,
+    /// Whole: all that were asked to compute its prompt failed.
+    PrefillFailed,
+    /// Whole: the rank that computed its prompt kept nothing for another.
+    NothingKept,
+    /// Whole: no rank that answers for others may be picked.
+    NoDecode,
+}
+
+impl Way {
+    /// All ways.
+    pub const ALL: [Self; 7] = [
+        Self::Legs,
+        Self::Skipped,
+        Self::Indivisible,
+        Self::NoPrefill,
+        Self::PrefillFailed,
+        Self::NothingKept,
+        Self::NoDecode,
+    ];
+
+    /// The label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legs => "legs",
+            Self::Skipped => "skipped",
+            Self::Indivisible => "indivisible",
+            Self::NoPrefill => "no_prefill",
+            Self::PrefillFailed => "prefill_failed",
+            Self::NothingKept => "nothing_kept",
+            Self::NoDecode => "no_decode",
+        }
+    }
+}

@@ -5,6 +5,7 @@ use rankwise_policy_host::Lane;
 
 use super::builder::{Builder, DECISION_BUCKETS, ENGINE_BUCKETS};
 use super::decisions::LaneMetrics;
+use super::outcome::Way;
 
 /// The families.
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ pub(super) struct PoolFamilies {
     overlap_blocks: IntCounterVec,
     cached_tokens_checked: IntCounterVec,
     races: IntCounterVec,
+    ways: IntCounterVec,
     retries: IntCounterVec,
     pinned: IntCounterVec,
     filtered: IntCounterVec,
@@ -42,6 +44,7 @@ pub struct PoolMetrics {
     pub queue: Histogram,
     /// Bookings that met another and were decided again.
     pub races: IntCounter,
+    ways: [IntCounter; Way::ALL.len()],
     /// Requests that were decided again, as nothing had been sent or the answer was declined.
     pub retries: IntCounter,
     /// Requests placed where a trusted client wanted them.
@@ -80,6 +83,11 @@ pub struct PoolMetrics {
 }
 
 impl PoolMetrics {
+    /// Requests of a pool with workers that compute prompts for others, run so.
+    pub fn way(&self, way: Way) -> &IntCounter {
+        &self.ways[way as usize]
+    }
+
     /// What a lane places.
     pub fn lane(&self, lane: Lane) -> &LaneMetrics {
         let [active, canary] = &self.lanes;
@@ -128,6 +136,11 @@ impl PoolFamilies {
                 "rankwise_decision_races_total",
                 "Decisions made again because another booking on the chosen target came between.",
                 &["pool"],
+            )?,
+            ways: new.counters(
+                "rankwise_disaggregation_total",
+                "Requests of pools with prefill workers: in two legs, or why they were run whole.",
+                &["pool", "way"],
             )?,
             retries: new.counters(
                 "rankwise_retries_total",
@@ -182,6 +195,7 @@ impl PoolFamilies {
             prompt_tokens_encoded: self.prompt_tokens.with_label_values(&[pool, "encoder"]),
             queue: self.queue.with_label_values(&[pool]),
             races: self.races.with_label_values(&[pool]),
+            ways: Way::ALL.map(|way| self.ways.with_label_values(&[pool, way.name()])),
             retries: self.retries.with_label_values(&[pool]),
             pinned: self.pinned.with_label_values(&[pool]),
             overlap_best: overlap("best"),

@@ -3,7 +3,7 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::builder::{Builder, ENGINE_BUCKETS, TARGET};
-use super::outcome::{Attempt, Outcome};
+use super::outcome::{Attempt, Outcome, PrefillOutcome};
 use crate::health::Failure;
 
 /// The families.
@@ -11,6 +11,7 @@ use crate::health::Failure;
 pub(super) struct TargetFamilies {
     requests: IntCounterVec,
     attempts: IntCounterVec,
+    prefills: IntCounterVec,
     taken_out: IntCounterVec,
     proofs: IntCounterVec,
     time_to_first_token: HistogramVec,
@@ -29,6 +30,7 @@ pub(super) struct TargetFamilies {
 pub struct TargetMetrics {
     outcomes: [IntCounter; Outcome::ALL.len()],
     attempts: [IntCounter; Attempt::ALL.len()],
+    prefills: [IntCounter; PrefillOutcome::ALL.len()],
     taken_out: [IntCounter; Failure::ALL.len()],
     /// What came of the proxy's own requests.
     pub proofs: ProofMetrics,
@@ -63,6 +65,11 @@ impl TargetMetrics {
         self.attempts[result as usize].inc();
     }
 
+    /// Counts a prompt that it was to compute for another target.
+    pub fn prefill(&self, outcome: PrefillOutcome) {
+        self.prefills[outcome as usize].inc();
+    }
+
     /// Counts that it was taken out for this.
     pub fn taken_out(&self, why: Failure) {
         self.taken_out[why as usize].inc();
@@ -95,6 +102,11 @@ impl TargetFamilies {
                 "rankwise_upstream_attempts_total",
                 "Attempts to send a request to a target, by what came of them.",
                 &["pool", "worker", "dp_rank", "result"],
+            )?,
+            prefills: new.counters(
+                "rankwise_prefills_total",
+                "Prompts that a target was to compute for another one to answer, by how that ended.",
+                &["pool", "worker", "dp_rank", "outcome"],
             )?,
             taken_out: new.counters(
                 "rankwise_ranks_taken_out_total",
@@ -161,6 +173,8 @@ impl TargetFamilies {
             taken_out: Failure::ALL
                 .map(|why| self.taken_out.with_label_values(&[pool, worker, rank, why.name()])),
             proofs: ProofMetrics { good, failed, disobeyed },
+            prefills: PrefillOutcome::ALL
+                .map(|outcome| self.prefills.with_label_values(&[pool, worker, rank, outcome.name()])),
             outcomes: Outcome::ALL
                 .map(|outcome| self.requests.with_label_values(&[pool, worker, rank, outcome.name()])),
             attempts: Attempt::ALL
@@ -186,6 +200,9 @@ impl TargetFamilies {
         }
         for result in Attempt::ALL {
             let _ = self.attempts.remove_label_values(&[pool, worker, rank, result.name()]);
+        }
+        for outcome in PrefillOutcome::ALL {
+            let _ = self.prefills.remove_label_values(&[pool, worker, rank, outcome.name()]);
         }
         for why in Failure::ALL {
             let _ = self.taken_out.remove_label_values(&[pool, worker, rank, why.name()]);

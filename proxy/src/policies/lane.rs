@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use rankwise_core::ids::Millis;
+use rankwise_core::policy::Phase;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::RoutingState;
 use rankwise_policy_host::{
@@ -34,8 +35,8 @@ pub struct PoolPolicies {
     pub(super) canary: Canary,
     pub(super) shadow: ArcSwapOption<ShadowTrial>,
     learners: Learners,
-    /// Of the active policy and of the canary.
-    sequences: [AtomicU64; 2],
+    /// Of the active policy and of the canary, each by phase.
+    sequences: [[AtomicU64; 3]; 2],
     fallback: RwLock<Fallback>,
     journal: Journal,
     /// The config's entry, as [`KeptActivation::entry`] names it. Held while what decides changes, so that what is kept
@@ -103,8 +104,8 @@ impl PoolPolicies {
     }
 
     /// The next decision's number: 0, 1, 2 and so on in each lane.
-    pub fn next_sequence(&self, lane: Lane) -> u64 {
-        self.sequences[usize::from(lane == Lane::Canary)].fetch_add(1, Relaxed)
+    pub fn next_sequence(&self, lane: Lane, phase: Phase) -> u64 {
+        self.sequences[usize::from(lane == Lane::Canary)][phase as usize].fetch_add(1, Relaxed)
     }
 
     /// What answers when the policy fails.

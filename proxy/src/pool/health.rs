@@ -1,5 +1,6 @@
 //! What one request's failure means for the ranks of its pool.
 
+use rankwise_core::policy::Phase;
 use rankwise_core::target::{Availability, Target};
 
 use super::Pool;
@@ -37,11 +38,25 @@ impl Pool {
         }
     }
 
-    /// Whether no other target may be picked.
+    /// Whether no other target may be picked for what it does.
     pub fn is_last(&self, target: &Target) -> bool {
+        let is_another = |other: &Target| {
+            other.id != target.id
+                && other.spec.phases.meet(target.spec.phases)
+                && other.health.availability() == Availability::Ready
+        };
+        !self.state.targets().iter().any(|other| is_another(other))
+    }
+
+    /// Whether some request could be answered now: by a rank that takes it whole, or by one for each leg.
+    pub fn is_served(&self) -> bool {
         let targets = self.state.targets();
-        !targets
-            .iter()
-            .any(|other| other.id != target.id && other.health.availability() == Availability::Ready)
+        let any = |phase| {
+            let takes = |target: &Target| {
+                target.spec.phases.has(phase) && target.health.availability() == Availability::Ready
+            };
+            targets.iter().any(|target| takes(target))
+        };
+        any(Phase::Aggregated) || (any(Phase::Prefill) && any(Phase::Decode))
     }
 }

@@ -1,6 +1,7 @@
 //! Looks after the ranks of one worker: has each prove itself when it has to.
 
 use futures_util::future::join_all;
+use rankwise_engines::disaggregation::{Role, Transfer};
 
 use super::request::{Verdict, prove};
 use crate::clock;
@@ -79,8 +80,10 @@ impl Attendant<'_> {
     }
 
     async fn verdict(&self, rank: &Rank) -> Verdict {
-        // Where no rank can be named there is none to be proven: its worker has to live.
-        if !rank.target.spec.pinnable || !self.settings.prove_ranks {
+        // Where no rank can be named there is none to be proven: its worker has to live. Nor can one that waits for another leg.
+        let is_half = self.worker.role != Role::Aggregated
+            && self.worker.engine.transfer() == Some(Transfer::BootstrapRoom);
+        if !rank.target.spec.pinnable || is_half || !self.settings.prove_ranks {
             return self.lives().await;
         }
         prove(self.pool, self.worker, rank, self.origin, self.settings.proof_timeout).await

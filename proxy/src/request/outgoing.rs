@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Request, Uri, request};
+use rankwise_engines::disaggregation::Field;
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
 use rankwise_prompt::{has_field, splice};
 use smallvec::SmallVec;
 
+use super::disaggregated::PrefillPlace;
 use super::head;
 use super::place::Placed;
 use crate::clock;
@@ -14,7 +16,7 @@ use crate::error::{ProxyError, Stage};
 use crate::upstream::UpstreamBody;
 use crate::workers::Pin;
 
-/// The request for the engine that was chosen.
+/// The request for the engine that was chosen; `leg` is written into it where it is a part of one.
 ///
 /// # Errors
 /// When the rank is named in the body and the body is no JSON object.
@@ -23,9 +25,10 @@ pub(super) fn request(
     client: &request::Parts,
     body: Bytes,
     id: &HeaderValue,
+    leg: &[Field],
 ) -> Result<Request<UpstreamBody>, ProxyError> {
     let pin = placed.rank().map_or(&placed.worker.left_open, |rank| &rank.pin);
-    let mut request = Request::new(own_fields(placed, pin, body)?);
+    let mut request = Request::new(own_fields(placed, pin, leg, body)?);
     *request.method_mut() = client.method.clone();
     // Only the path: a query is no part of these APIs, and some engines read settings from it.
     *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
@@ -44,9 +47,12 @@ pub(super) fn request(
 }
 
 /// The client's bytes, and at their end what this proxy has to say to the rank.
-fn own_fields(placed: &Placed, pin: &Pin, body: Bytes) -> Result<UpstreamBody, ProxyError> {
+fn own_fields(placed: &Placed, pin: &Pin, leg: &[Field], body: Bytes) -> Result<UpstreamBody, ProxyError> {
     let mut fields: SmallVec<[(&str, &str); 2]> =
         pin.fields.iter().map(|(name, json)| (*name, json.as_str())).collect();
+    // A whole request says so to a worker that could take a part: whence KV comes is never the client's to say.
+    let leg = if leg.is_empty() { &placed.worker.closed } else { leg };
+    fields.extend(leg.iter().map(|(name, json)| (*name, json.as_str())));
     fields.extend(report_wish(placed, &body));
     if fields.is_empty() {
         return Ok(body.into());
@@ -78,7 +84,13 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Says in the answer's head where it comes from.
-pub(super) fn expose_decision(headers: &mut HeaderMap, placed: &Placed) {
+pub(super) fn expose_decision(headers: &mut HeaderMap, placed: &Placed, prefill: Option<&PrefillPlace>) {
+    if let Some(prefill) = prefill {
+        headers.insert("x-rankwise-prefill-worker", prefill.worker.clone());
+        if let Some(rank) = prefill.dp_rank {
+            headers.insert("x-rankwise-prefill-dp-rank", HeaderValue::from(rank));
+        }
+    }
     headers.insert("x-rankwise-worker", placed.worker.name.clone());
     headers.insert("x-rankwise-policy", placed.policy.clone());
     // Where the engine cannot be told, it is not known which rank serves.

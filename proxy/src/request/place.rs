@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 use rankwise_core::ids::TargetId;
+use rankwise_core::policy::Phase;
 use rankwise_core::request::PlacementRequest;
+use rankwise_core::sessions::Session;
+use rankwise_engines::Engine;
 use rankwise_prompt::Api;
 
 pub(super) use decider::Decider;
@@ -44,12 +47,33 @@ pub(super) struct Placement<'a> {
     pub failed: &'a [TargetId],
     /// What a trusted client chose.
     pub pin: Option<Pin<'a>>,
+    /// Where its other leg is, once that is decided.
+    pub peer: Option<Peer>,
+}
+
+impl Placement<'_> {
+    /// Its session, which lives somewhere in each phase.
+    pub(super) fn session(&self) -> Option<Session> {
+        let session = self.belongs.session?;
+        Some(if self.request.phase == Phase::Decode { session.decoding() } else { session })
+    }
+}
+
+/// The place of a request's other leg.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// The target; none where its engine chose the rank.
+    pub target: Option<TargetId>,
+    /// What speaks there: KV goes between engines of one kind.
+    pub engine: Engine,
 }
 
 /// Why a request has no place.
 pub(super) enum Unplaced {
     /// There is no target that may be picked.
     NothingToPick,
+    /// The policy wants no prefill of its own: the request is to be run whole.
+    Skipped,
     /// Nobody is asked: this is the answer, of the policy or of the queue.
     Refused(ProxyError),
 }
@@ -78,7 +102,7 @@ pub(super) async fn place(
     loop {
         let (lane, current) = pool.policies.current(lane);
         let in_force = InForce { lane, current: &current };
-        let sequence = pool.policies.next_sequence(lane);
+        let sequence = pool.policies.next_sequence(lane, placement.request.phase);
         let mut request = policy_request::of(pool, placement, in_force.needs(), sequence);
         // Before the decision, so that no change after it is missed.
         let changed = pool.load_changes();

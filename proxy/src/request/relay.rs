@@ -137,6 +137,7 @@ impl Body for Relay {
         if this.ended {
             return Poll::Ready(None);
         }
+        this.story.prefill.poll(context);
         match Pin::new(&mut this.upstream).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let silence_max = this.silence_max;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, request};
+use rankwise_core::policy::Phase;
 use rankwise_policy_host::ThreadPolicies;
 use rankwise_prompt::Api;
 use serde_json::{Map, Value, json};
@@ -216,10 +217,11 @@ impl Selecting {
             belongs,
             pin: None,
         };
-        match place::place(&self.decider, pool, &accepted.placement(0, &[])).await {
+        let placement = accepted.placement(Phase::Aggregated, None, 0, &[]);
+        match place::place(&self.decider, pool, &placement).await {
             Ok(placed) => Ok(placed),
             Err(Unplaced::Refused(error)) => Err(error),
-            Err(Unplaced::NothingToPick) => Err(place::nothing_to_pick(pool)),
+            Err(Unplaced::NothingToPick | Unplaced::Skipped) => Err(place::nothing_to_pick(pool)),
         }
     }
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use rankwise_core::ids::TargetId;
+use rankwise_core::policy::Phase;
+use rankwise_engines::disaggregation::Field;
 use smallvec::SmallVec;
 
-use super::place::{self, Placed, Unplaced};
+use super::place::{self, Peer, Placed, Unplaced};
 use super::story::Story;
 use super::{Accepted, Answer, Proxy, outgoing};
 use crate::clock;
@@ -16,33 +18,47 @@ use crate::metrics::Attempt;
 use crate::pool::Pool;
 use crate::upstream::SendError;
 
+/// What of a request is sent.
+pub(super) struct Leg<'a> {
+    /// All of it, or the part that is answered.
+    pub phase: Phase,
+    /// Where its prompt was computed, if not where it is answered.
+    pub peer: Option<Peer>,
+    /// What is written into it besides.
+    pub fields: &'a [Field],
+}
+
+impl Leg<'static> {
+    /// All of it.
+    pub(super) const WHOLE: Self = Self { phase: Phase::Aggregated, peer: None, fields: &[] };
+}
+
 impl Proxy {
     /// Decides, sends, and decides again while nothing has been sent. The story knows where the answer comes from.
     pub(super) async fn place_and_send(
         &self,
         pool: &Arc<Pool>,
         accepted: &Accepted<'_>,
+        leg: &Leg<'_>,
         story: &mut Story,
-    ) -> Result<Answer, ProxyError> {
+    ) -> Result<Answer, Unplaced> {
         let mut failed = SmallVec::<[TargetId; 4]>::new();
         // The last answer with a status that another may better: the client's if there is no other.
         let mut declined: Option<(Answer, Placed)> = None;
         // A trusted client's choice is obeyed or fails: there is no other place.
         let retries = if accepted.pin.is_some() { 0 } else { pool.limits.retries };
         for attempt in 0..=retries {
-            let placement = accepted.placement(attempt, &failed);
+            let placement = accepted.placement(leg.phase, leg.peer, attempt, &failed);
             let placed = match place::place(&self.decider, pool, &placement).await {
                 Ok(placed) => story.place(placed, attempt),
-                // Whatever went wrong before: this is what is said now.
-                Err(Unplaced::Refused(error)) => return Err(error),
-                Err(Unplaced::NothingToPick) if failed.is_empty() => {
-                    return Err(place::nothing_to_pick(pool));
-                }
                 // What went wrong before tells more.
-                Err(Unplaced::NothingToPick) => break,
+                Err(Unplaced::NothingToPick) if !failed.is_empty() => break,
+                // Whatever went wrong before: this is what is said now.
+                Err(unplaced) => return Err(unplaced),
             };
             let worker = Arc::clone(&placed.worker);
-            let outgoing = outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id)?;
+            let outgoing =
+                outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id, leg.fields)?;
             let sent = self.upstream.send(&worker, outgoing, pool.limits.upstream()).await;
             let is_declined = |status| attempt < retries && pool.limits.is_retried(status);
             story.attempted(result_of(&sent, is_declined));
@@ -63,7 +79,7 @@ impl Proxy {
                 Err(error) => {
                     tracing::warn!(pool = pool.name, worker = worker.name(), attempt, %error, "request not answered");
                     if !error.is_unsent() {
-                        return Err(send_error(&error));
+                        return Err(send_error(&error).into());
                     }
                     if matches!(error, SendError::Connect(_)) {
                         worker.look_after();
@@ -86,12 +102,16 @@ impl Proxy {
                 story.put_back(placed);
                 Ok(answer)
             }
-            None => Err(ProxyError::new(Stage::Connect, "no connection to an engine")),
+            None => Err(ProxyError::new(Stage::Connect, "no connection to an engine").into()),
         }
     }
 }
 
-fn result_of(sent: &Result<Answer, SendError>, is_declined: impl Fn(StatusCode) -> bool) -> Attempt {
+/// What came of sending it, for the metrics.
+pub(super) fn result_of(
+    sent: &Result<Answer, SendError>,
+    is_declined: impl Fn(StatusCode) -> bool,
+) -> Attempt {
     match sent {
         Ok((response, _)) if is_declined(response.status()) => Attempt::Declined,
         Ok(_) => Attempt::Answered,
@@ -104,7 +124,7 @@ fn result_of(sent: &Result<Answer, SendError>, is_declined: impl Fn(StatusCode) 
 }
 
 /// What it says of the rank. A connection that is refused says it of its worker.
-fn failure_of(sent: &Result<Answer, SendError>) -> Option<Failure> {
+pub(super) fn failure_of(sent: &Result<Answer, SendError>) -> Option<Failure> {
     match sent {
         Ok((response, _)) => {
             matches!(response.status().as_u16(), 500 | 502 | 503 | 504).then_some(Failure::ServerError)
@@ -116,7 +136,7 @@ fn failure_of(sent: &Result<Answer, SendError>) -> Option<Failure> {
 }
 
 /// What the client is told: never where the engine is.
-fn send_error(error: &SendError) -> ProxyError {
+pub(super) fn send_error(error: &SendError) -> ProxyError {
     match error {
         SendError::Connect(_) | SendError::Full(_) | SendError::Unsent => {
             ProxyError::new(Stage::Connect, "no connection to an engine")

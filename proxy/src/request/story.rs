@@ -10,6 +10,7 @@ use rankwise_engines::reply::Usage;
 
 use super::Shared;
 use super::admission::Admitted;
+use super::disaggregated::PrefillRecord;
 use super::place::{Expected, Placed};
 use crate::clock;
 use crate::decisions::Truth;
@@ -25,6 +26,8 @@ pub(super) struct Story {
     started: Instant,
     /// The request counts as in flight until this is dropped.
     pub(super) admitted: Admitted,
+    /// Its first leg, where it has two.
+    pub(super) prefill: PrefillRecord,
     pool: Option<Arc<Pool>>,
     /// Where it is, while it is somewhere.
     placed: Option<Placed>,
@@ -72,7 +75,18 @@ impl Story {
             bytes_sent: 0,
             first_token: None,
         };
-        Self { shared, started, admitted, pool: None, placed: None, sending: false, told: false, record }
+        let prefill = PrefillRecord::default();
+        Self {
+            shared,
+            started,
+            admitted,
+            prefill,
+            pool: None,
+            placed: None,
+            sending: false,
+            told: false,
+            record,
+        }
     }
 
     /// It belongs to this pool.
@@ -90,6 +104,12 @@ impl Story {
         self.record.attempt = attempt;
         self.sending = true;
         self.placed.insert(placed)
+    }
+
+    /// It is booked there, and answered from there.
+    pub(super) fn answered_by(&mut self, placed: Placed, attempt: u32) {
+        self.record.attempt = attempt;
+        (self.placed, self.sending) = (Some(placed), false);
     }
 
     /// What came of sending it.
@@ -209,6 +229,10 @@ impl Story {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
+        if outcome == Outcome::Ok {
+            self.prefill.leave();
+        }
+        let usage = self.prefill.correct(usage);
         if std::mem::take(&mut self.sending) {
             self.attempted(Attempt::Cancelled);
         }
@@ -240,7 +264,9 @@ impl Story {
         self.shared.metrics.request_seconds(self.record.api).observe(elapsed.as_secs_f64());
         let expected = self.placed.as_ref().and_then(|placed| placed.expected);
         if let (Some(expected), Some(cached)) = (expected, usage.and_then(|usage| usage.cached_tokens)) {
-            self.compare(cached, expected);
+            if let Some(pool) = &self.pool {
+                compare(pool, &self.name(), cached, expected);
+            }
         }
         self.count_cached(usage);
         self.learn(outcome.name(), usage);
@@ -282,9 +308,9 @@ impl Story {
     /// For policies that learn from how requests end.
     fn teach(&self, usage: Option<Usage>) {
         let (Some(pool), Some(placed), Some(usage)) = (&self.pool, &self.placed, usage) else { return };
-        let Some((rank, ahead)) = placed.rank().zip(placed.ahead).filter(|_| pool.policies.learns()) else {
-            return;
-        };
+        // What one rank did alone is told, so that it is that rank's.
+        let learns = pool.policies.learns() && self.prefill.place().is_none();
+        let Some((rank, ahead)) = placed.rank().zip(placed.ahead).filter(|_| learns) else { return };
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let before = placed.placed_at - self.started;
         let first_token = self.record.first_token.map(|since| micros(since.saturating_sub(before)));
@@ -300,26 +326,8 @@ impl Story {
         });
     }
 
-    /// Truth against the index: what the engine says it reused.
-    fn compare(&self, cached: u32, expected: Expected) {
-        let Some(pool) = &self.pool else { return };
-        let metrics = &pool.metrics;
-        metrics.overlap_reused.inc_by(u64::from(cached / expected.block_size.max(1)));
-        if cached == expected.held_tokens {
-            metrics.expectation_met.inc();
-        } else if (expected.held_tokens..=expected.pending_tokens).contains(&cached) {
-            metrics.expectation_pending.inc();
-        } else {
-            metrics.expectation_missed.inc();
-            tracing::debug!(
-                target = %self.name(), cached, expected = expected.held_tokens, pending = expected.pending_tokens,
-                "cached tokens are not as expected",
-            );
-        }
-    }
-
     fn log(&self, outcome: Outcome, elapsed: Duration, usage: Option<Usage>) {
-        let (record, placed) = (&self.record, self.placed.as_ref());
+        let (record, placed, prefill) = (&self.record, self.placed.as_ref(), self.prefill.place());
         tracing::info!(
             target: "rankwise::access",
             request_id = record.request_id.to_str().unwrap_or_default(),
@@ -327,6 +335,8 @@ impl Story {
             api = record.api,
             worker = placed.map(|placed| placed.worker.name()),
             dp_rank = placed.and_then(Placed::dp_rank),
+            prefill_worker = prefill.map(|prefill| prefill.worker.to_str().unwrap_or_default()),
+            prefill_dp_rank = prefill.and_then(|prefill| prefill.dp_rank),
             policy = placed.map(|placed| placed.policy.to_str().unwrap_or_default()),
             status = record.status.map(|status| status.as_u16()),
             outcome = outcome.name(),
@@ -347,5 +357,25 @@ impl Story {
 impl Drop for Story {
     fn drop(&mut self) {
         self.tell(Outcome::Cancelled, None);
+    }
+}
+
+/// Truth against the index: what the engine says it reused.
+pub(super) fn compare(pool: &Pool, target: &str, cached: u32, expected: Expected) {
+    let metrics = &pool.metrics;
+    metrics.overlap_reused.inc_by(u64::from(cached / expected.block_size.max(1)));
+    if cached == expected.held_tokens {
+        metrics.expectation_met.inc();
+    } else if (expected.held_tokens..=expected.pending_tokens).contains(&cached) {
+        metrics.expectation_pending.inc();
+    } else {
+        metrics.expectation_missed.inc();
+        tracing::debug!(
+            target,
+            cached,
+            expected = expected.held_tokens,
+            pending = expected.pending_tokens,
+            "cached tokens are not as expected",
+        );
     }
 }

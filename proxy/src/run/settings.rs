@@ -25,6 +25,7 @@ pub(super) fn requests(config: &Config) -> Settings {
         body_timeout: request.body_timeout,
         in_flight_max: request.in_flight_max.get(),
         bodies_bytes_max: request.bodies_bytes_max,
+        prefill_answer_bytes_max: request.prefill_answer_bytes_max,
         expose_decision: config.expose_decision,
         access_log: config.access_log == AccessLog::Stderr,
     }

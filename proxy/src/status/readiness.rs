@@ -65,6 +65,10 @@ fn look_at(roster: &Roster, started: bool, findings: &mut Findings) {
     let line = |what: String| format!("pool {}: {what}", pool.name);
     if pickable == 0 {
         findings.obstacles.push(line("no dp rank may be picked".to_owned()));
+    } else if !pool.is_served() {
+        findings.obstacles.push(line(
+            "no dp rank that may be picked takes whole requests, or one leg of them has none".to_owned(),
+        ));
     } else if pickable < targets.len() {
         findings.remarks.push(line(format!("{pickable} of {} dp ranks may be picked", targets.len())));
     }
@@ -77,7 +81,7 @@ fn look_at(roster: &Roster, started: bool, findings: &mut Findings) {
         match state {
             "ready" => {}
             "starting" if !started => findings.obstacles.push(told),
-            _ if pickable == 0 => findings.obstacles.push(told),
+            _ if !pool.is_served() => findings.obstacles.push(told),
             _ => findings.remarks.push(told),
         }
     }

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use rankwise_core::hash::HashKey;
 use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId};
 use rankwise_core::state::{RoutingState, StateConfig};
-use rankwise_core::target::TargetSpec;
+use rankwise_core::target::{Phases, TargetSpec};
 use rankwise_engines::events::Translation;
 use rankwise_engines::feed::{Feed, FeedAction, FeedConfig, FeedPhase};
 
@@ -40,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
         block_size: BLOCK_SIZE,
         capacity_blocks: 64,
         pinnable: true,
+        phases: Phases::WHOLE,
     });
     let (first, mut rest) = input.split_first().unwrap_or((&0, &[]));
     let mut config = FeedConfig::new(0, "", first & 1 == 0);

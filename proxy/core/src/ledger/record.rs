@@ -32,6 +32,8 @@ pub(crate) struct Record {
     /// False once it has ended and only its pending blocks are waited for.
     pub(crate) live: bool,
     pub(crate) streamed: bool,
+    /// Whether its prompt is computed there. If not it counts as prefilled from the beginning.
+    pub(crate) computes: bool,
     pub(crate) booked_at: Millis,
     /// When its first output came; of an answer that is not streamed, when it ended.
     pub(crate) output_at: Option<Millis>,
@@ -50,6 +52,11 @@ impl Record {
     /// What it adds to the target's prefill tokens: at least 1 until it is prefilled.
     pub(crate) fn booked_prefill(&self) -> u64 {
         if self.live && !self.prefilled { self.prefill_tokens.max(1) } else { 0 }
+    }
+
+    /// Whether the engine got as far as the prompt's KV, as far as can be seen.
+    pub(crate) fn has_run(&self) -> bool {
+        self.prefilled && (self.computes || self.output_at.is_some())
     }
 
     /// How late its last whole block is stored if that is now: from its first output on, which the engine gave after the

@@ -29,6 +29,16 @@ fn a_session_lives_where_its_last_request_went() {
 }
 
 #[test]
+fn where_its_answers_are_made_is_remembered_apart() {
+    let sessions = Sessions::new(10, TTL);
+    settle(&sessions, 1, 0);
+    let decoding = session(1).decoding();
+    assert_eq!((decoding.key(), sessions.home(decoding, Millis(1))), (session(1).key(), None));
+    sessions.settle(decoding, TargetId(7), Millis(1));
+    assert_eq!((sessions.home(decoding, Millis(2)), home(&sessions, 1, 2)), (Some(TargetId(7)), Some(1)));
+}
+
+#[test]
 fn it_is_forgotten_after_its_time_and_not_before() {
     let sessions = Sessions::new(10, TTL);
     settle(&sessions, 1, 500);

@@ -99,24 +99,29 @@ impl Inner {
         if !zeroed {
             charged = charged.and_not(&known.pending);
         }
+        if !request.computes() {
+            charged = Bits::default();
+        }
         let charged_tokens = u64::from(charged.count()) * u64::from(block_size.0);
         for segment in &segments {
             ledger.shared_blocks += self.index.claim(slot, id, *segment);
             ledger.pending_blocks += self.index.set_pending(slot, *segment, &pending);
         }
         let private = request.private(blocks, block_size);
+        let to_compute = if request.computes() { charged_tokens + private.tokens() } else { 0 };
         let mut record = Record {
             place: RecordPlace::Target(slot),
             segments,
             charged,
             pending,
             learnable,
-            prefill_tokens: charged_tokens + private.tokens(),
+            prefill_tokens: to_compute,
             private_blocks: private.blocks(0),
             running: request.running(),
-            prefilled: false,
+            prefilled: !request.computes(),
             live: true,
             streamed: request.streamed,
+            computes: request.computes(),
             booked_at: now,
             output_at: None,
             backlog: 0,
@@ -128,6 +133,7 @@ impl Inner {
         ledger.running += record.running;
         record.backlog = ledger.prefill_tokens;
         if !request.streamed
+            && !record.prefilled
             && let Some(at) = ledger.rate.due(record.backlog, now)
         {
             record.due = Some(at);
@@ -172,12 +178,13 @@ impl Inner {
             charged: Bits::default(),
             pending: Bits::default(),
             learnable: None,
-            prefill_tokens: private.tokens(),
+            prefill_tokens: if request.computes() { private.tokens() } else { 0 },
             private_blocks: private.blocks(0),
             running: request.running(),
-            prefilled: false,
+            prefilled: !request.computes(),
             live: true,
             streamed: request.streamed,
+            computes: request.computes(),
             booked_at: now,
             output_at: None,
             backlog: 0,

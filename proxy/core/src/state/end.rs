@@ -29,6 +29,7 @@ impl Inner {
         }
         if let RecordPlace::Target(slot) = record.place
             && record.streamed
+            && record.computes
         {
             let (backlog, elapsed) = (record.backlog, now.since(record.booked_at));
             if let Some(ledger) = self.ledger_mut(slot) {
@@ -228,7 +229,7 @@ impl Inner {
         ledger.running -= record.running;
         let ran = match how {
             End::Answered => true,
-            End::Cancelled => record.prefilled,
+            End::Cancelled => record.has_run(),
             End::NeverRan => false,
         };
         let wait = ran && !record.pending.is_empty();

@@ -5,6 +5,7 @@ mod image;
 mod interleaved;
 mod learned;
 mod ledger;
+mod legs;
 mod model;
 mod pending;
 mod race;

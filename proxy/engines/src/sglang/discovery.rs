@@ -4,6 +4,7 @@ use rankwise_core::ids::{BlockSize, DpRank};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::disaggregation::Role;
 use crate::discovery::{
     self, Answers, Blindness, EventEndpoints, Overrides, RANKS_MAX, RankDescription, WorkerDescription,
 };
@@ -100,11 +101,25 @@ pub(crate) fn describe(
         block_size,
         prefix_caching: flag("disable_radix_cache").map(|off| !off),
         max_model_len: base.and_then(|card| card.max_model_len),
+        role: role(&info),
+        bootstrap_port: info
+            .get("disaggregation_bootstrap_port")
+            .and_then(Value::as_u64)
+            .and_then(|port| u16::try_from(port).ok()),
         tokenizer_source: text("tokenizer_path").or_else(|| text("model_path")),
         models,
         version: discovery::version(body),
         findings,
     })
+}
+
+/// `null`, as text, where it takes whole requests.
+fn role(info: &Map<String, Value>) -> Role {
+    match info.get("disaggregation_mode").and_then(Value::as_str) {
+        Some("prefill") => Role::Prefill,
+        Some("decode") => Role::Decode,
+        _ => Role::Aggregated,
+    }
 }
 
 /// `None` while nothing is published.

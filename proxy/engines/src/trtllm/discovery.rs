@@ -3,6 +3,7 @@
 use rankwise_core::ids::{BlockSize, DpRank};
 use serde::Deserialize;
 
+use crate::disaggregation::Role;
 use crate::discovery::{
     self, Answers, Blindness, EventEndpoints, Overrides, RANKS_MAX, RankDescription, WorkerDescription,
 };
@@ -63,6 +64,8 @@ pub(crate) fn describe(
             block_size: overrides.block_size,
             prefix_caching: None,
             max_model_len: None,
+            role: Role::Aggregated,
+            bootstrap_port: None,
             models,
             tokenizer_source: None,
             version,
@@ -103,6 +106,8 @@ pub(crate) fn describe(
         block_size,
         prefix_caching: told.block_reuse,
         max_model_len: None,
+        role: Role::Aggregated,
+        bootstrap_port: None,
         models,
         tokenizer_source: told.model_path,
         version,

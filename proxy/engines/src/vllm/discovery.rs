@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use rankwise_core::ids::{BlockSize, DpRank};
 
+use crate::disaggregation::Role;
 use crate::discovery::{
     self, Answers, Blindness, EventEndpoints, Overrides, RankDescription, WorkerDescription,
 };
@@ -76,6 +77,8 @@ pub fn describe(
         block_size,
         prefix_caching,
         max_model_len: base.and_then(|card| card.max_model_len),
+        role: Role::Aggregated,
+        bootstrap_port: None,
         tokenizer_source: base.and_then(|card| card.root.clone()),
         models,
         version: answers.get("/version").and_then(discovery::version),

@@ -267,7 +267,8 @@ impl EngineCore {
             sequence.computed = hit_tokens;
             sequence.blocks = hits;
             if sequence.cached_tokens.is_none() {
-                sequence.cached_tokens = Some(hit_tokens);
+                let fetched = sequence.prompt.transferred.then(|| sequence.prompt_tokens.saturating_sub(1));
+                sequence.cached_tokens = Some(fetched.unwrap_or(hit_tokens));
                 sequence.queued_us = now.since(sequence.arrived);
                 self.stats.prompt_tokens += u64::from(sequence.prompt_tokens);
                 self.stats.cached_tokens += u64::from(hit_tokens);
@@ -283,8 +284,13 @@ impl EngineCore {
             }
             let missing = self.missing_blocks(&sequence, tokens);
             compute(&mut self.pool, &mut sequence, tokens, missing, self.spec.block_size);
-            load.prefill_tokens += tokens;
-            *budget -= tokens;
+            if sequence.prompt.transferred {
+                load.decode_sequences += 1;
+                *budget -= 1;
+            } else {
+                load.prefill_tokens += tokens;
+                *budget -= tokens;
+            }
             self.running.push(sequence);
         }
     }
@@ -296,7 +302,8 @@ impl EngineCore {
         let reusable = (sequence.tokens.len() as u32).checked_sub(1)? / size;
         let hits = self.pool.hits(&sequence.chain[..reusable as usize]);
         let hit_tokens = hits.len() as u32 * size;
-        let tokens = (sequence.tokens.len() as u32 - hit_tokens).min(budget);
+        let open = sequence.tokens.len() as u32 - hit_tokens;
+        let tokens = if sequence.prompt.transferred { open } else { open.min(budget) };
         let blocks = (hit_tokens + tokens).div_ceil(size) - hits.len() as u32;
         let needed = blocks + self.pool.unused(&hits);
         Some(Admission { hits, tokens, needed })
@@ -312,6 +319,8 @@ impl EngineCore {
         let Some(mut sequence) = self.running.pop() else { return };
         self.pool.release(&sequence.blocks);
         sequence.blocks.clear();
+        // What was fetched is lost with its blocks.
+        sequence.prompt.transferred = false;
         sequence.stored = 0;
         sequence.computed = 0;
         sequence.scheduled = 0;

@@ -19,6 +19,8 @@ pub struct Prompt {
     pub answer: Arc<[u32]>,
     /// Keeps its blocks apart from those of other salts.
     pub salt: Option<Arc<str>>,
+    /// Whether the prompt's KV comes from another engine: all but its last token is there when it begins.
+    pub transferred: bool,
     /// Whether blocks that it finds in the cache are reported as stored again (vLLM's `kv_cache_report_mode: full`).
     pub report_hits: bool,
     /// Whether the answer ends by itself rather than at a limit; counted, nothing else.

@@ -15,6 +15,7 @@ fn prompt(tokens: Vec<u32>, answer: u32) -> Prompt {
         answer: (0..answer).map(|at| 5_000 + at).collect(),
         tokens,
         salt: None,
+        transferred: false,
         report_hits: false,
         stops: false,
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rankwise_prompt::Api;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::refusal::Refused;
 use super::text::Text;
@@ -37,13 +38,11 @@ pub(crate) struct UsageWish {
 }
 
 #[derive(Deserialize)]
-struct Body<'a> {
+struct Body {
     model: Option<String>,
-    #[serde(borrow)]
-    messages: Option<&'a RawValue>,
+    messages: Option<IgnoredAny>,
     prompt: Option<PromptField>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
+    input: Option<IgnoredAny>,
     max_tokens: Option<u32>,
     max_completion_tokens: Option<u32>,
     max_output_tokens: Option<u32>,
@@ -80,7 +79,11 @@ enum PromptField {
 
 /// Reads a body.
 pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<Ask, Refused> {
-    let parsed: Body<'_> = serde_json::from_slice(body).map_err(|error| Refused::body(&error.to_string()))?;
+    // Of a field that is there twice the last counts, as in Python.
+    let fields: serde_json::Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| Refused::body(&error.to_string()))?;
+    let parsed =
+        Body::deserialize(Value::Object(fields)).map_err(|error| Refused::body(&error.to_string()))?;
     if let Some(asked) = parsed.model.filter(|asked| asked != model) {
         return Err(Refused::unknown_model(&asked, model));
     }

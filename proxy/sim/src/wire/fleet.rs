@@ -12,6 +12,7 @@ use super::event_wire::BatchStyle;
 use super::faults::{Fault, Faults};
 use super::feed::RankFeed;
 use super::text::Text;
+use super::transfer::Transfers;
 use super::worker::{Worker, WorkerParts};
 use crate::error::SimError;
 use crate::model::chain::ChainHash;
@@ -29,6 +30,12 @@ pub struct Fleet {
     tasks: TaskTracker,
 }
 
+/// What all workers have in common.
+struct Shared {
+    text: Arc<Text>,
+    transfers: Arc<Transfers>,
+}
+
 impl Fleet {
     /// Opens all sockets on loopback and starts the clock. Call within a tokio runtime.
     ///
@@ -39,11 +46,12 @@ impl Fleet {
         let spec = Arc::new(spec);
         let text = Arc::new(Text::load(spec.state_dir.as_deref())?);
         let clock = Clock::start(spec.speed);
+        let shared = Shared { text, transfers: Arc::default() };
         let mut fleet =
             Self { workers: Vec::new(), clock, cancel: CancellationToken::new(), tasks: TaskTracker::new() };
         let indices: Vec<usize> = (0..spec.workers).collect();
         for indices in indices.chunks(spec.workers_per_group) {
-            fleet.add_group(&spec, &text, indices);
+            fleet.add_group(&spec, &shared, indices);
         }
         for worker in &fleet.workers {
             worker.0.start().await?;
@@ -51,7 +59,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    fn add_group(&mut self, spec: &Arc<FleetSpec>, text: &Arc<Text>, indices: &[usize]) {
+    fn add_group(&mut self, spec: &Arc<FleetSpec>, shared: &Shared, indices: &[usize]) {
         let faults: Vec<_> = indices.iter().map(|_| Arc::new(Faults::default())).collect();
         let feeds: Vec<Vec<_>> = indices
             .iter()
@@ -89,7 +97,8 @@ impl Fleet {
                 clock: self.clock.clone(),
                 feeds,
                 faults,
-                text: Arc::clone(text),
+                text: Arc::clone(&shared.text),
+                transfers: Arc::clone(&shared.transfers),
                 fleet: self.cancel.clone(),
             });
             self.workers.push(WorkerHandle(Arc::new(worker)));

@@ -23,12 +23,14 @@ use super::io::Breaker;
 use super::rank_header::{self, RankAsk};
 use super::refusal::Refused;
 use super::sglang;
+use super::transfer::{self, Leg};
 use super::trtllm;
 use super::worker::Worker;
 use crate::EngineWire;
 use crate::model::core::Refusal;
 use crate::model::sequence::{Progress, Prompt};
 use rankwise_prompt::Api;
+use serde_json::Value;
 
 /// Simulated milliseconds to the first token, on answers that do not stream.
 const FIRST_TOKEN_HEADER: &str = "x-sim-ttft-ms";
@@ -61,7 +63,11 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
         Ok(ask) => ask,
         Err(refused) => return refuse(&refused),
     };
-    match begin(worker, ask, &incoming, faults) {
+    let leg = match transfer::join(worker, &ask, &incoming).await {
+        Ok(leg) => leg,
+        Err(refused) => return refuse(&refused),
+    };
+    match begin(worker, ask, leg, &incoming, faults) {
         // The engine's check runs after the head of a stream is sent.
         Err((refused, true)) => refuse_in_stream(&refused),
         Err((refused, false)) => refuse(&refused),
@@ -88,6 +94,7 @@ fn event_stream(body: Body) -> Response<Body> {
 struct Job {
     worker: Arc<Worker>,
     ask: Ask,
+    leg: Leg,
     faults: Active,
     breaker: Breaker,
     arrival: u64,
@@ -113,7 +120,13 @@ struct Running {
 /// An error, and whether it is told in the stream.
 type Failure = (Refused, bool);
 
-fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active) -> Result<Job, Failure> {
+fn begin(
+    worker: &Arc<Worker>,
+    ask: Ask,
+    leg: Leg,
+    incoming: &Incoming<'_>,
+    faults: Active,
+) -> Result<Job, Failure> {
     let spec = &worker.spec;
     let model_len = spec.model_len();
     if let Some(long) = ask.prompts.iter().map(Vec::len).find(|&tokens| tokens >= model_len as usize) {
@@ -143,7 +156,8 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
     }
     worker.arrivals.set_rank(incoming.arrival, rank as u32);
     let length = ask.max_tokens.unwrap_or(spec.default_output_tokens).max(1);
-    let finish = if ask.max_tokens.is_some() { Finish::Length } else { Finish::Stop };
+    let length = if leg.is_prefill() { 1 } else { length };
+    let finish = if leg.is_prefill() || ask.max_tokens.is_some() { Finish::Length } else { Finish::Stop };
     let mut sequences = Vec::with_capacity(ask.prompts.len() * ask.n);
     for (prompt, tokens) in ask.prompts.iter().enumerate() {
         for choice in 0..ask.n {
@@ -153,6 +167,7 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
                 tokens: tokens.clone(),
                 answer: Arc::clone(&answer),
                 salt: ask.salt.clone(),
+                transferred: leg.is_transferred(),
                 report_hits: ask.report_hits,
                 stops: finish == Finish::Stop,
             };
@@ -178,6 +193,7 @@ fn begin(worker: &Arc<Worker>, ask: Ask, incoming: &Incoming<'_>, faults: Active
     Ok(Job {
         worker: Arc::clone(worker),
         ask,
+        leg,
         faults,
         breaker: incoming.breaker.clone(),
         arrival: incoming.arrival,
@@ -230,6 +246,11 @@ impl Job {
         usage
     }
 
+    fn computed(&mut self, answer: Option<&mut Value>) {
+        let prompt = self.ask.prompts.first().map(Vec::as_slice).unwrap_or_default();
+        self.leg.computed(&self.worker, self.rank, prompt, answer);
+    }
+
     fn note_end(&self, index: usize) {
         let Some(sequence) = self.sequences.get(index) else { return };
         self.worker.served.push(Served {
@@ -261,7 +282,10 @@ async fn whole_answer(mut job: Job) -> Response<Body> {
         .map(|(index, sequence)| Piece { index, tokens: &sequence.answer, finish: Some(job.finish) })
         .collect();
     let usage = job.usage(|sequence| sequence.progress.said);
-    let mut response = json_response(StatusCode::OK, &job.frame().whole(&pieces, usage));
+    let mut answer = job.frame().whole(&pieces, usage);
+    drop(pieces);
+    job.computed(Some(&mut answer));
+    let mut response = json_response(StatusCode::OK, &answer);
     let first_token_us = job.sequences.iter().filter_map(|sequence| sequence.progress.first_token_us).max();
     let milliseconds = format!("{:.3}", first_token_us.unwrap_or(0) as f64 / 1e3);
     if let Ok(value) = HeaderValue::try_from(milliseconds) {
@@ -382,6 +406,7 @@ impl Chunks {
     }
 
     fn end(&mut self) {
+        self.job.computed(None);
         let usage = self.job.usage(|sequence| sequence.sent);
         let said =
             self.job.sequences.first().map(|sequence| Arc::clone(&sequence.answer)).unwrap_or_default();

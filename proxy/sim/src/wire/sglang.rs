@@ -69,6 +69,7 @@ fn server_info(worker: &Worker) -> Value {
         "version": VERSION, "model_path": root, "tokenizer_path": root, "served_model_name": spec.model_name,
         "tp_size": spec.ranks, "dp_size": spec.ranks / attention, "attn_dp_size": attention,
         "page_size": spec.block_size, "max_total_num_tokens": spec.tokens_per_rank(),
+        "disaggregation_mode": worker.role().mode(), "disaggregation_bootstrap_port": worker.bootstrap_port(),
         "disable_radix_cache": false, "enable_cache_report": true,
         "kv_events": events, "internal_states": [],
     })

@@ -23,6 +23,7 @@ use super::faults::{Fault, Faults};
 use super::feed::RankFeed;
 use super::io::{Breaker, Connection};
 use super::text::Text;
+use super::transfer::{Role, Transfers};
 use super::{http, metrics, sockets};
 use crate::EngineWire;
 use crate::error::SimError;
@@ -45,6 +46,7 @@ pub(crate) struct Worker {
     pub(super) feeds: Vec<Arc<RankFeed>>,
     pub(super) faults: Arc<Faults>,
     pub(super) text: Arc<Text>,
+    pub(super) transfers: Arc<Transfers>,
     pub(super) arrivals: Log<Arrival>,
     pub(super) served: Log<Served>,
     pub(super) created: u64,
@@ -66,6 +68,7 @@ pub(super) struct WorkerParts {
     pub(super) feeds: Vec<Arc<RankFeed>>,
     pub(super) faults: Arc<Faults>,
     pub(super) text: Arc<Text>,
+    pub(super) transfers: Arc<Transfers>,
     pub(super) fleet: CancellationToken,
 }
 
@@ -85,7 +88,7 @@ struct Running {
 
 impl Worker {
     pub(super) fn new(parts: WorkerParts) -> Self {
-        let WorkerParts { index, spec, clock, ranks, feeds, faults, text, fleet } = parts;
+        let WorkerParts { index, spec, clock, ranks, feeds, faults, text, transfers, fleet } = parts;
         let first = spec.ports.map(|first| usize::from(first) + index * spec.ports_per_worker());
         // In range: the spec was checked.
         let port = |at: usize| first.map_or(0, |first| (first + at) as u16);
@@ -104,6 +107,7 @@ impl Worker {
             feeds,
             faults,
             text,
+            transfers,
             created: super::feed::unix_seconds() as u64,
             arrivals_so_far: AtomicU64::new(0),
             next_rank: AtomicUsize::new(0),
@@ -117,6 +121,19 @@ impl Worker {
 
     pub(super) fn next_arrival(&self) -> u64 {
         self.arrivals_so_far.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match self.spec.prefill_workers {
+            0 => Role::Whole,
+            first if self.index < first => Role::Prefill,
+            _ => Role::Decode,
+        }
+    }
+
+    /// Where SGLang says that its bootstrap server listens; nobody does here.
+    pub(super) fn bootstrap_port(&self) -> u16 {
+        8998 + self.index as u16
     }
 
     pub(super) fn http_port(&self) -> u16 {

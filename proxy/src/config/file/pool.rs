@@ -1,7 +1,7 @@
 //! Pools and workers as written.
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::located::Located;
-use super::super::named::{BuiltInPolicy, EngineKind, Fallback, Lockstep};
+use super::super::named::{BuiltInPolicy, EngineKind, Fallback, Lockstep, Role};
 use super::super::value::{BaseUrl, Digest, EventEndpoint, duration, optional_duration};
 
 /// Workers that serve the same models, and what chooses among them.
@@ -192,6 +192,13 @@ pub struct Worker {
     /// `x-worker-instance-id`; several of them may share a URL.
     #[serde(default)]
     pub engine: EngineKind,
+    /// What it does of a request: `aggregated` (all of it), `prefill`, `decode`, or `auto`, which only SGLang answers. Where a pool
+    /// has workers that prefill, chats and completions of one answer are decided and sent in two legs; see `engines.md`.
+    #[serde(default)]
+    pub role: Role,
+    /// Port of an SGLang prefill worker's bootstrap server. Default: discovered, else 8998.
+    #[serde(default)]
+    pub bootstrap_port: Option<NonZeroU16>,
     /// Number of dp ranks that this URL reaches. Default: discovered.
     #[serde(default)]
     pub ranks: Option<Located<NonZeroU32>>,
@@ -227,6 +234,8 @@ impl Worker {
             name: None,
             url: Located::nowhere(url),
             engine: EngineKind::default(),
+            role: Role::default(),
+            bootstrap_port: None,
             ranks: None,
             lockstep: Lockstep::default(),
             group: None,

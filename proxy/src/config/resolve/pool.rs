@@ -12,7 +12,7 @@ use rankwise_policy_host::is_credential;
 
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
-use super::super::named::{EngineKind, Lockstep};
+use super::super::named::{EngineKind, Lockstep, Role};
 use super::super::resolved::{
     Discovery, EventSource, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
 };
@@ -252,6 +252,8 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
         name,
         url,
         engine: worker.engine,
+        role: worker.role,
+        bootstrap_port: worker.bootstrap_port,
         ranks,
         lockstep: worker.lockstep,
         group: resolve_group(path, worker.group.as_ref(), worker.lockstep)?,
@@ -264,6 +266,14 @@ fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) -> Result<W
     if worker.engine == EngineKind::Dynamo && (instance(&worker).is_none() || worker.ranks.is_none()) {
         let message = format!(
             "{path}: engine `dynamo` takes a worker by its id: expected ranks, and {INSTANCE_HEADER} among the headers"
+        );
+        return Err(Problem::new(url_at, message));
+    }
+    let splits = matches!(worker.role, Role::Prefill | Role::Decode);
+    if splits && matches!(worker.engine, EngineKind::Dynamo | EngineKind::Generic) {
+        let message = format!(
+            "{path}.role: `{}` is not told to engine `{}`: expected vllm, sglang or trtllm",
+            worker.role, worker.engine
         );
         return Err(Problem::new(url_at, message));
     }

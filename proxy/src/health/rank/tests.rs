@@ -1,5 +1,5 @@
 use rankwise_core::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
-use rankwise_core::target::TargetSpec;
+use rankwise_core::target::{Phases, TargetSpec};
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn rank() -> RankHealth {
         block_size: BlockSize(16),
         capacity_blocks: 0,
         pinnable: true,
+        phases: Phases::WHOLE,
     };
     let settings = HealthSettings {
         prove_ranks: true,

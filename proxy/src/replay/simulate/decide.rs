@@ -11,7 +11,7 @@ use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_core::sessions::stable_key;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, RoutingState, StateConfig};
-use rankwise_core::target::{Availability, TargetSpec};
+use rankwise_core::target::{Availability, Phases, TargetSpec};
 use rankwise_policy_host::{Activation, ThreadPolicies};
 use rankwise_sim::Micros;
 use rankwise_sim::model::pool::CacheChange;
@@ -92,6 +92,7 @@ impl Decider {
                 block_size,
                 capacity_blocks: fleet.core.blocks,
                 pinnable: true,
+                phases: Phases::WHOLE,
             });
             target.health.set_availability(Availability::Ready);
             target.feed.set_trusted(true);
@@ -192,6 +193,7 @@ impl Decider {
             tokens,
             answer: answer.into(),
             salt: None,
+            transferred: false,
             report_hits: false,
             stops: true,
         };

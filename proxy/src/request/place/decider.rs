@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, StatusCode};
 use rankwise_core::fallback;
 use rankwise_core::ids::{TargetId, WorkerId};
-use rankwise_core::policy::{Column, Decision, Fact, Needs, PolicyRequest, Rejection};
+use rankwise_core::policy::{Column, Decision, Fact, Needs, Phase, PolicyRequest, Rejection};
 use rankwise_core::sessions::Session;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, Raced};
@@ -77,11 +77,11 @@ impl Decider {
         placement: &Placement<'_>,
         request: &mut PolicyRequest,
     ) -> Result<Verdict, Unplaced> {
-        let session = placement.belongs.session;
+        let session = placement.session();
         let home = session.and_then(|session| pool.sessions.home(session, clock::now()));
         let shadow = pool.policies.shadow().map(|trial| {
             let text = policy_request::text_for(pool, placement, Some(trial.activation().needs()));
-            trial.job(text)
+            trial.job(text, placement.request.phase)
         });
         let mut look = pool.decisions.look(placement.id, in_force.columns(), shadow);
         for race in 0..=RACES_MAX {
@@ -99,6 +99,8 @@ impl Decider {
             }
             let row = home.and_then(|home| self.snapshot.row_of(home));
             request.facts.set(Fact::SessionRow, row.map_or(0, |row| u64::from(row) + 1));
+            let peer = placement.peer.and_then(|peer| self.snapshot.row_of(peer.target?));
+            request.facts.set(Fact::PeerRow, peer.map_or(0, |row| u64::from(row) + 1));
             let request = &*request;
             let picked = self.pick(pool, in_force, request, look.as_mut());
             let seen = |answer: Option<Answer>, chosen| Seen {
@@ -128,9 +130,10 @@ impl Decider {
                     pool.decisions.seen(look, seen(picked.answer, Chosen::Nowhere));
                     return Err(rejected(&rejection).into());
                 }
-                // Checked by the host: not in this phase.
+                // In the phase prefill only: checked by the host.
                 Decision::Skip => {
-                    return Err(ProxyError::new(Stage::Internal, "skip outside of prefill").into());
+                    pool.decisions.seen(look, seen(picked.answer, Chosen::Nowhere));
+                    return Err(Unplaced::Skipped);
                 }
             };
             let booked =
@@ -145,7 +148,7 @@ impl Decider {
                     let mut placed = self.placed(pool, placement, choice, booking, picked.label)?;
                     (placed.lane, placed.receipt) = (Some(in_force.lane), receipt);
                     if let Some((session, target)) = session.zip(stands_for_worker) {
-                        settle(pool, session, target);
+                        settle(pool, session, target, placement.request.phase);
                     }
                     pool.metrics.lane(in_force.lane).decisions.inc();
                     return Ok(Verdict::Placed(Box::new(placed)));
@@ -171,7 +174,20 @@ impl Decider {
         let started = look.as_deref_mut().map(Look::start);
         let more = look.as_deref().map(|look| look.columns().to_vec());
         let columns = more.as_deref().unwrap_or(columns);
+        let phase = placement.request.phase;
+        // KV goes between engines of one kind.
+        let kin = placement.peer.map(|peer| (pool.workers.current(), peer.engine));
+        let takes = |target: &Target| {
+            target.spec.phases.has(phase)
+                && kin.as_ref().is_none_or(|(workers, engine)| {
+                    workers.get(target.spec.worker).is_some_and(|worker| worker.engine == *engine)
+                })
+        };
         let mut filter = |target: &Target| {
+            // Of another table, rather than left out of this one.
+            if !takes(target) {
+                return false;
+            }
             if placement.failed.contains(&target.id) {
                 metrics.filtered_failed.inc();
                 if let Some(look) = look.as_deref_mut() {
@@ -279,10 +295,11 @@ impl Decider {
             Choice::Row(row) => {
                 let target = self.snapshot.target(row).ok_or_else(gone)?;
                 let worker = workers.get(target.spec.worker).ok_or_else(gone)?;
+                let phase = placement.request.phase;
                 let rank =
                     worker.ranks.iter().position(|rank| rank.target.id == target.id).ok_or_else(gone)?;
-                if let Some(session) = placement.belongs.session {
-                    settle(pool, session, target.id);
+                if let Some(session) = placement.session() {
+                    settle(pool, session, target.id, phase);
                 }
                 let promise = booking.expected();
                 let held = promise.device_blocks + promise.host_blocks + promise.disk_blocks;
@@ -290,15 +307,18 @@ impl Decider {
                     worker.engine.expected_cached_tokens(blocks, promise.block_size, promise.prompt_tokens)
                 };
                 // What is only learned is no promise of the engine's.
-                let is_told = !target.condition().has(Condition::APPROXIMATE);
+                // And where the prompt comes from elsewhere, all of it is found.
+                let is_told = phase != Phase::Decode && !target.condition().has(Condition::APPROXIMATE);
                 let expected = placement.request.prompt.filter(|_| is_told).map(|_| Expected {
                     held_tokens: tokens(held),
                     pending_tokens: tokens(held + promise.pending_blocks),
                     block_size: promise.block_size.0,
                 });
-                let best = self.snapshot.rows().iter().map(|row| row.overlap.held()).max().unwrap_or(0);
-                pool.metrics.overlap_best.inc_by(best.into());
-                pool.metrics.overlap_chosen.inc_by(held.into());
+                if phase != Phase::Decode {
+                    let best = self.snapshot.rows().iter().map(|row| row.overlap.held()).max().unwrap_or(0);
+                    pool.metrics.overlap_best.inc_by(best.into());
+                    pool.metrics.overlap_chosen.inc_by(held.into());
+                }
                 Ok(Placed {
                     worker: Arc::clone(worker),
                     rank: target.spec.pinnable.then_some(rank),
@@ -327,9 +347,11 @@ fn mark_not_pinnable(snapshot: &mut Snapshot, workers: &[WorkerId]) {
 }
 
 /// From now on the session lives there.
-fn settle(pool: &Pool, session: Session, target: TargetId) {
+fn settle(pool: &Pool, session: Session, target: TargetId, phase: Phase) {
     let [new, stayed, moved] = &pool.metrics.session_requests;
     match pool.sessions.settle(session, target, clock::now()) {
+        // Counted where its prompt was placed.
+        _ if phase == Phase::Decode => {}
         None => new.inc(),
         Some(before) if before == target => stayed.inc(),
         Some(_) => moved.inc(),

@@ -27,6 +27,15 @@ impl Decider {
         let workers = pool.workers.current();
         let worker = workers.named(pin.worker).ok_or_else(|| unknown_worker(pool, pin))?;
         let ranks = named_ranks(worker, placement.api, pin)?;
+        if !ranks.iter().any(|rank| rank.target.spec.phases.has(placement.request.phase)) {
+            let role = worker.role.name();
+            return Err(pin::bad(format!(
+                "{}: worker {} takes no whole request: its role is {role}",
+                pin::WORKER,
+                pin.worker
+            ))
+            .into());
+        }
         let ready: Vec<TargetId> = ranks
             .iter()
             .map(|rank| &rank.target)

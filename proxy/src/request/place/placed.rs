@@ -50,6 +50,16 @@ pub(in crate::request) struct Expected {
 }
 
 impl Placed {
+    /// The same place with its booking, which this one has no more.
+    pub(in crate::request) fn take(&mut self) -> Self {
+        Self {
+            worker: Arc::clone(&self.worker),
+            booking: self.booking.take(),
+            policy: self.policy.clone(),
+            ..*self
+        }
+    }
+
     /// What failed if this failed: the pinned rank, or all of the worker's.
     pub(in crate::request) fn failed_targets(&self) -> impl Iterator<Item = TargetId> + '_ {
         let ranks = match self.rank {

@@ -1,7 +1,7 @@
 //! What a policy is told of a request.
 
 use http::HeaderMap;
-use rankwise_core::policy::{Fact, Facts, Needs, Phase, PolicyRequest};
+use rankwise_core::policy::{Fact, Facts, Needs, PolicyRequest};
 use rankwise_core::sessions::Session;
 
 use super::Placement;
@@ -17,7 +17,7 @@ pub(super) fn of(
     PolicyRequest {
         sequence,
         seed: fastrand::u64(..),
-        phase: Phase::Aggregated,
+        phase: placement.request.phase,
         facts: facts(pool, placement),
         text: text_for(pool, placement, needs),
     }

@@ -8,7 +8,7 @@ use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId}
 use rankwise_core::request::Prompt;
 use rankwise_core::snapshot::Overlaps;
 use rankwise_core::state::{RoutingState, StateConfig};
-use rankwise_core::target::{Availability, TargetSpec};
+use rankwise_core::target::{Availability, Phases, TargetSpec};
 
 use crate::contender::Contender;
 use crate::cpu::thread_cpu;
@@ -34,6 +34,7 @@ pub fn fleet_of(spec: &Spec) -> (RoutingState, Vec<TargetId>) {
             block_size: BlockSize(spec.block_size),
             capacity_blocks: u32::try_from(spec.entries / u64::from(spec.ranks)).unwrap_or(u32::MAX),
             pinnable: true,
+            phases: Phases::WHOLE,
         });
         target.health.set_availability(Availability::Ready);
         target.id

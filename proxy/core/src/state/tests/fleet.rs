@@ -10,7 +10,7 @@ use crate::policy::Column;
 use crate::request::{PlacementRequest, Prompt};
 use crate::snapshot::{Overlap, Snapshot};
 use crate::state::{Booking, Choice, RoutingState, StateConfig};
-use crate::target::TargetSpec;
+use crate::target::{Phases, TargetSpec};
 
 pub(super) const SIZE: BlockSize = BlockSize(16);
 pub(super) const SPACE: Namespace = Namespace(7);
@@ -29,6 +29,7 @@ pub(super) fn spec(worker: u32, rank: u32, block_size: BlockSize) -> TargetSpec 
         block_size,
         capacity_blocks: 100,
         pinnable: true,
+        phases: Phases::WHOLE,
     }
 }
 

@@ -99,3 +99,16 @@ fn answers_of_other_servers_are_errors_not_panics() {
     let answers = Answers::default().with("/server_info", b"{\"dp_size\":5000}");
     assert!(describe("h", &answers, &Overrides::default()).is_err());
 }
+
+#[test]
+fn a_worker_says_which_leg_of_a_request_it_takes() {
+    let told = |arguments: &str| {
+        let worker = described(&info("null", arguments), Overrides::default());
+        (worker.role, worker.bootstrap_port)
+    };
+    assert_eq!(told(""), (Role::Aggregated, None));
+    let port = "\"disaggregation_bootstrap_port\":9001,";
+    assert_eq!(told(&format!("\"disaggregation_mode\":\"null\",{port}")), (Role::Aggregated, Some(9001)));
+    assert_eq!(told(&format!("\"disaggregation_mode\":\"prefill\",{port}")), (Role::Prefill, Some(9001)));
+    assert_eq!(told("\"disaggregation_mode\":\"decode\","), (Role::Decode, None));
+}

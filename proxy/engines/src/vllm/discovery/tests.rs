@@ -1,4 +1,5 @@
 use super::*;
+use crate::disaggregation::Role;
 use crate::discovery::ModelCard;
 use crate::testing::recording;
 
@@ -42,6 +43,8 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
         block_size: Some(BlockSize(32)),
         prefix_caching: Some(true),
         max_model_len: Some(1024),
+        role: Role::Aggregated,
+        bootstrap_port: None,
         models: vec![ModelCard {
             id: "tiny".into(),
             root: Some("/models/tiny".into()),

@@ -103,6 +103,7 @@ fn replayed(lines: &str) -> Vec<Vec<CacheChange>> {
             tokens: line.prompt,
             answer: line.answer.into(),
             salt: line.salt.map(Arc::from),
+            transferred: false,
             report_hits: false,
             stops: false,
         };
