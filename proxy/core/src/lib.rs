@@ -17,3 +17,4 @@ pub mod sessions;
 pub mod snapshot;
 pub mod state;
 pub mod target;
+mod topology;

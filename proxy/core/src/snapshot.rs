@@ -10,8 +10,8 @@ pub(crate) use units::{blocks_down, blocks_up, clamp};
 
 use crate::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
 use crate::policy::Column;
-use crate::state::{Place, Topology};
 use crate::target::Target;
+use crate::topology::{Place, Topology};
 
 /// How much of a prompt a target has, in the target's own blocks. The four follow each other in the prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

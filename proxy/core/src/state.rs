@@ -11,9 +11,9 @@ mod end;
 mod image;
 mod inner;
 mod learn;
+mod learned;
 mod report;
 mod show;
-mod topology;
 mod turns;
 mod write;
 
@@ -25,11 +25,11 @@ use parking_lot::RwLock;
 pub use booking::{Booking, Expected};
 pub use config::StateConfig;
 pub use report::{LoadReport, PendingReport};
-pub(crate) use topology::{Place, Topology};
 
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
 use crate::index::{CachedBlock, IndexStats};
 use crate::target::Target;
+use crate::topology::Topology;
 use inner::Inner;
 use turns::Turns;
 

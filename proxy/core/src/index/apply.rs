@@ -9,7 +9,7 @@ use crate::event::{CacheGroup, Parent, StoredBlock, Tier};
 use crate::hash::{BlockHash, EngineHash, Namespace, PrefixHash};
 
 /// How many names ahead memory is asked for: as long as it takes is as long as so many names take.
-pub(super) const AHEAD: usize = 12;
+pub(super) const AHEAD: usize = 16;
 
 /// Buffers that are kept.
 #[derive(Debug, Default)]

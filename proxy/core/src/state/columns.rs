@@ -1,12 +1,12 @@
 //! The figures of a snapshot, column by column: each is one pass over the rows.
 
 use super::inner::Inner;
-use super::topology::Topology;
 use crate::ids::{BlockSize, Millis};
 use crate::policy::{Column, UNKNOWN};
 use crate::request::PlacementRequest;
 use crate::snapshot::{Overlap, Overlaps, Row, blocks_down, blocks_up, clamp};
 use crate::target::Target;
+use crate::topology::Topology;
 
 /// What columns are computed from. Block figures are shown in the pool's blocks.
 pub(super) struct Columns<'a> {

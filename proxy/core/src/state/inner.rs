@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::learn::Learned;
-use super::{StateConfig, Topology};
+use super::StateConfig;
+use super::learned::Learned;
 use crate::ids::{BlockSize, Millis, TargetId, WorkerId};
 use crate::index::{Applied, Index, Piece, Slot, Span};
 use crate::ledger::{BookingId, Record, RecordPlace, TargetLedger, WorkerLedger};
 use crate::target::{Target, TargetSpec};
+use crate::topology::Topology;
 
 #[derive(Debug)]
 pub(super) struct Inner {

@@ -4,24 +4,11 @@
 //! needs the room. Each remembered prompt counts as one copy of each of its blocks, so a block goes with the last prompt that
 //! contains it, and what is used often stays.
 
-use std::collections::VecDeque;
-
 use super::inner::Inner;
+use super::learned::Learned;
 use crate::hash::Chain;
 use crate::ids::{Millis, TargetId};
 use crate::index::Slot;
-
-/// A prompt is remembered at most so often over; what was remembered longest ago goes first.
-const COPIES_MAX: usize = 16;
-
-/// What one target was sent, oldest first.
-#[derive(Debug)]
-pub(super) struct Learned {
-    prompts: VecDeque<(Millis, Chain)>,
-    /// Over all prompts, blocks that several contain counted for each.
-    blocks: usize,
-    blocks_max: u32,
-}
 
 impl Inner {
     /// From now on the target's cache is learned. What it held is forgotten.
@@ -30,7 +17,7 @@ impl Inner {
         let capacity = self.capacity(slot);
         let blocks_max = if capacity == 0 { self.config.learned_blocks_max } else { capacity };
         self.index.clear_cache(slot);
-        self.learned.insert(slot, Learned { prompts: VecDeque::new(), blocks: 0, blocks_max });
+        self.learned.insert(slot, Learned::new(blocks_max));
     }
 
     pub(super) fn is_learned(&self, slot: Slot) -> bool {
@@ -49,15 +36,8 @@ impl Inner {
         }
         self.arrived = arrived;
         let Some(learned) = self.learned.get_mut(&slot) else { return };
-        learned.blocks += chain.len();
-        learned.prompts.push_back((now, chain));
-        let blocks_max = learned.blocks_max;
-        while self.index.cached_blocks(slot) > blocks_max
-            || self
-                .learned
-                .get(&slot)
-                .is_some_and(|learned| learned.blocks > COPIES_MAX * blocks_max as usize)
-        {
+        learned.add(chain, now);
+        while self.learned.get(&slot).is_some_and(|learned| learned.is_over(self.index.cached_blocks(slot))) {
             self.forget_oldest(slot);
         }
         while self.index.evict().1 {}
@@ -65,16 +45,15 @@ impl Inner {
 
     fn forget_oldest(&mut self, slot: Slot) {
         let Some(learned) = self.learned.get_mut(&slot) else { return };
-        let Some((_, chain)) = learned.prompts.pop_front() else { return };
-        learned.blocks -= chain.len();
-        self.index.forget(slot, &chain);
+        if let Some(chain) = learned.take_oldest() {
+            self.index.forget(slot, &chain);
+        }
     }
 
     /// The oldest prompt of some target whose time is over.
     fn outdated(&self, now: Millis) -> Option<Slot> {
-        let is_over = |learned: &Learned| {
-            learned.prompts.front().is_some_and(|(at, _)| now.since(*at) > self.config.learned_ttl_ms)
-        };
+        let is_over =
+            |learned: &Learned| learned.oldest().is_some_and(|at| now.since(at) > self.config.learned_ttl_ms);
         self.learned.iter().find(|(_, learned)| is_over(learned)).map(|(slot, _)| *slot)
     }
 
@@ -92,8 +71,7 @@ impl Inner {
     /// The target's cache was cleared: no prompt is remembered.
     pub(super) fn unlearn(&mut self, slot: Slot) {
         if let Some(learned) = self.learned.get_mut(&slot) {
-            learned.prompts.clear();
-            learned.blocks = 0;
+            learned.clear();
         }
     }
 }

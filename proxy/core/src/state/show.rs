@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::RoutingState;
 use super::columns::Columns;
 use super::inner::Inner;
-use super::topology::Place;
 use crate::ids::{BlockSize, Millis, WorkerId};
 use crate::index::Slot;
 use crate::ledger::TargetLedger;
@@ -13,6 +12,7 @@ use crate::policy::Column;
 use crate::request::{PlacementRequest, Prompt};
 use crate::snapshot::{Overlap, Overlaps, Row, RowLoad, Snapshot, blocks_up, clamp};
 use crate::target::Target;
+use crate::topology::Place;
 
 impl RoutingState {
     /// Fills `out` with the targets that `filter` lets through, sorted by (worker, rank), and the columns asked for.

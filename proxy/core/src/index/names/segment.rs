@@ -144,7 +144,7 @@ impl Segment {
     #[cold]
     pub(super) fn grow(&mut self, places: impl Fn(u64) -> Place) -> usize {
         let lines = self.lines.len();
-        self.resize(lines + lines / 6 + 1, places);
+        self.resize(lines + lines / 5 + 1, places);
         self.lines.len() - lines
     }
 

@@ -1,76 +1,26 @@
 //! The index against a model of plain maps, over many targets and long prompts: what every target holds, on which tier, and
 //! what is pending there, after each of many random events, and after it was kept and brought back. `RANKWISE_DIFFERENTIAL_QUERIES=1000000` for a long run.
 
+mod rank;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fastrand::Rng;
 
+use rank::{Block, Rank};
+
 use super::fleet::{SIZE, SPACE, spec};
 use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use crate::hash::{BlockHash, EngineHash, Namespace};
-use crate::ids::{Millis, TargetId};
+use crate::ids::Millis;
 use crate::image::Image;
 use crate::request::{PlacementRequest, Prompt};
-use crate::snapshot::{Overlap, Snapshot};
-use crate::state::{Booking, Choice, RoutingState, StateConfig};
-
-/// A block: position in `World::blocks`.
-type Block = usize;
-type Name = (Tier, CacheGroup, EngineHash);
+use crate::snapshot::Snapshot;
+use crate::state::{Choice, RoutingState, StateConfig};
 
 /// No block is called so.
 const UNKNOWN: EngineHash = EngineHash(u64::MAX);
-
-struct Rank {
-    id: TargetId,
-    /// What its engine hashes with.
-    seed: u64,
-    names: BTreeMap<Name, (Block, u32)>,
-    /// Of each booking that is still to end, the blocks that are pending for it.
-    bookings: Vec<(Booking, Vec<Block>)>,
-}
-
-impl Rank {
-    fn fastest(&self, tiers: &HashMap<Block, Tier>, block: Block) -> Option<Tier> {
-        tiers.get(&block).copied()
-    }
-
-    fn tiers(&self) -> HashMap<Block, Tier> {
-        let mut tiers = HashMap::new();
-        for ((tier, ..), (block, _)) in &self.names {
-            let known = tiers.entry(*block).or_insert(*tier);
-            *known = (*known).min(*tier);
-        }
-        tiers
-    }
-
-    fn overlap(&self, path: &[Option<Block>]) -> Overlap {
-        let tiers = self.tiers();
-        let mut overlap = Overlap::default();
-        for block in path {
-            let Some(block) = *block else { break };
-            let pending = || self.bookings.iter().any(|(_, pending)| pending.contains(&block));
-            match self.fastest(&tiers, block) {
-                Some(_) if overlap.pending > 0 => overlap.pending += 1,
-                Some(Tier::Device) if overlap.host + overlap.disk == 0 => overlap.device += 1,
-                Some(Tier::Device | Tier::Host) => overlap.host += 1,
-                Some(Tier::Disk) => overlap.disk += 1,
-                None if pending() => overlap.pending += 1,
-                None => break,
-            }
-        }
-        overlap
-    }
-
-    fn name(&self, block: Block, prefix: u64, random: &mut Rng) -> EngineHash {
-        // A few ranks call everything by its place alone: names that move from content to content.
-        if self.seed.is_multiple_of(5) && random.u8(0..8) == 0 {
-            return EngineHash(random.u64(0..6));
-        }
-        EngineHash((prefix ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ block as u64)
-    }
-}
 
 struct World {
     seed: u64,
