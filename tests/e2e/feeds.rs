@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Gate, Proxy, Reply, completion, fast, fleet, metric, wait_until};
+use crate::harness::{Client, Gate, Proxy, Reply, UNTRUSTED, completion, fast, fleet, metric, wait_until};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -53,7 +53,6 @@ async fn rank(proxy: &Proxy, worker: &str, number: u64) -> Value {
 
 /// Waits until no rank's index is in doubt: a rank that has told nothing for a while proves first that it does.
 async fn trusted(proxy: &Proxy) {
-    const UNTRUSTED: u64 = 1 << 1;
     wait_until("the index to be trusted", async || {
         proxy.ranks().await.iter().all(|rank| rank["condition"].as_u64().expect("bits") & UNTRUSTED == 0)
     })

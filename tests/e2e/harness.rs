@@ -24,6 +24,9 @@ pub use wait::wait_until;
 use rankwise_sim::{Arrival, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
+/// The bit of a rank's `condition` that says that its index cannot be relied on.
+pub const UNTRUSTED: u64 = 1 << 1;
+
 /// A fleet whose engines take no time to speak of.
 pub fn fast() -> FleetSpec {
     FleetSpec { speed: 1000.0, ..FleetSpec::default() }

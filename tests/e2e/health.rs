@@ -6,13 +6,12 @@ use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Gate, Proxy, Reply, all_at_once, arrivals, chat, completion, fast, fleet, streamed, wait_until,
+    Gate, Proxy, Reply, UNTRUSTED, all_at_once, arrivals, chat, completion, fast, fleet, streamed, wait_until,
 };
 
 /// The proxy's own looks are a minute apart, so that requests are the first to notice.
 const UNWATCHED: &str = "limits:\n  upstream: { probe_interval: 1m, load_interval: 1m }\n";
 const CHAT: &str = "/v1/chat/completions";
-const UNTRUSTED: u64 = 2;
 const SLOW_START: u64 = 8;
 
 fn is_of(rank: &Value, worker: &str) -> bool {

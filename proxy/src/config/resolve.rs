@@ -1,6 +1,8 @@
 //! From the document as written to what the proxy runs on.
 
+mod names;
 mod pool;
+mod worker;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
