@@ -241,6 +241,8 @@ impl Accepted<'_> {
             api: self.api,
             request: PlacementRequest {
                 phase,
+                // A trusted client's choice is obeyed all the same.
+                in_room: self.pin.is_none(),
                 prompt: self.prompt,
                 prompt_tokens_estimate: estimate,
                 sequences: self.fields.sequences,

@@ -24,6 +24,7 @@ mod pins;
 mod policies;
 mod prompts;
 mod readiness;
+mod room;
 mod routing;
 mod select;
 mod sessions;

@@ -29,6 +29,8 @@ pub(crate) struct TargetLedger {
     /// Blocks of live bookings that nobody else can share.
     pub(crate) private_blocks: u64,
     pub(crate) running: u32,
+    /// Long prompts that are booked and not yet computed.
+    pub(crate) long_prefills: u32,
     /// Distinct pending blocks.
     pub(crate) pending_blocks: u32,
     pub(crate) confirmations: Confirmations,
@@ -46,6 +48,7 @@ impl TargetLedger {
             shared_blocks: 0,
             private_blocks: 0,
             running: 0,
+            long_prefills: 0,
             pending_blocks: 0,
             confirmations: Confirmations::default(),
             lag: EventLag::default(),

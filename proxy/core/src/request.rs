@@ -53,6 +53,9 @@ pub struct PlacementRequest<'a> {
     /// Which leg of it. In the phase decode the prompt's KV comes from elsewhere: its blocks are active and pending, and
     /// nothing of it is to be computed.
     pub phase: Phase,
+    /// Whether ranks without room for it are left out
+    /// ([`StateConfig::room`](crate::state::StateConfig::room)).
+    pub in_room: bool,
     /// The first prompt, if the policy asked for it.
     pub prompt: Option<&'a Prompt>,
     /// Tokens of the first prompt when `prompt` is absent; an estimate is enough.
@@ -73,6 +76,7 @@ impl Default for PlacementRequest<'_> {
     fn default() -> Self {
         Self {
             phase: Phase::Aggregated,
+            in_room: false,
             prompt: None,
             prompt_tokens_estimate: 0,
             further_prompt_tokens: 0,

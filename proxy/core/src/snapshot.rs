@@ -1,11 +1,13 @@
 //! What a policy is shown: one row per target that may be picked.
 
 mod overlaps;
+mod room;
 mod units;
 
 use std::sync::Arc;
 
 pub use overlaps::Overlaps;
+pub use room::{NoRoom, RoomRule};
 pub(crate) use units::{blocks_down, blocks_up, clamp};
 
 use crate::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
@@ -80,6 +82,8 @@ pub struct Snapshot {
     pub(crate) overlaps: Overlaps,
     /// Peaks of prefill tokens and active blocks, by group.
     pub(crate) peaks: Vec<(u32, u32)>,
+    /// Positions of targets that would be rows if they had room.
+    pub(crate) no_room: Vec<(u32, NoRoom)>,
 }
 
 impl Snapshot {
@@ -91,6 +95,12 @@ impl Snapshot {
     /// The rows, sorted by (worker, rank).
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The targets that the filter let through and that have no room for the request.
+    pub fn without_room(&self) -> impl Iterator<Item = (&Arc<Target>, NoRoom)> {
+        let target = |position: u32| self.topology.targets().get(position as usize);
+        self.no_room.iter().filter_map(move |(position, why)| Some((target(*position)?, *why)))
     }
 
     /// The columns that were asked for, in that order.

@@ -13,6 +13,7 @@ mod inner;
 mod learn;
 mod learned;
 mod report;
+mod room;
 mod show;
 mod turns;
 mod write;

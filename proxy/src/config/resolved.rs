@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::decisions::Decisions;
+use super::file::Room;
 use super::host::PolicyHost;
 use super::limits::Limits;
 use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep, Role};
@@ -85,6 +86,8 @@ pub struct Pool {
     pub workers: Vec<Worker>,
     /// Where further ones are found.
     pub discovery: Discovery,
+    /// What its ranks must have room for.
+    pub room: Room,
     /// Its limits, the top-level ones where it sets none.
     pub limits: PoolLimits,
     /// Further picks after a failed connection.

@@ -1,6 +1,7 @@
 //! The families about a pool's decisions, and how they met what they expected.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use rankwise_core::snapshot::NoRoom;
 use rankwise_policy_host::Lane;
 
 use super::builder::{Builder, DECISION_BUCKETS, ENGINE_BUCKETS};
@@ -65,6 +66,8 @@ pub struct PoolMetrics {
     pub filtered: [IntCounter; 3],
     /// Rows left out because this request failed there before.
     pub filtered_failed: IntCounter,
+    /// Rows left out because their target has no room for the request, by [`NoRoom`].
+    pub filtered_room: [IntCounter; NoRoom::ALL.len()],
     /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
     /// in this order.
     pub session_requests: [IntCounter; 3],
@@ -206,6 +209,7 @@ impl PoolFamilies {
             expectation_missed: expectation("missed"),
             filtered: [filtered("starting"), filtered("unhealthy"), filtered("draining")],
             filtered_failed: filtered("failed"),
+            filtered_room: NoRoom::ALL.map(|why| filtered(why.name())),
             session_requests: ["new", "stayed", "moved"]
                 .map(|result| self.session_requests.with_label_values(&[pool, result])),
             selections_placed: selections("placed"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rankwise_core::ids::BlockSize;
+use rankwise_core::snapshot::RoomRule;
 use rankwise_core::state::{RoutingState, StateConfig};
 
 use super::settings::millis;
@@ -46,7 +47,14 @@ pub(super) struct Shared<'a> {
 fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool {
     let Shared { store, observer, metrics, prompts, warm } = *shared;
     let index = &config.limits.index;
+    let room = RoomRule {
+        blocks: pool.room.blocks,
+        output_tokens_max: pool.room.output_tokens_max,
+        long_prefill_tokens: pool.room.long_prefill_tokens,
+        long_prefills_max: pool.room.long_prefills_max.get(),
+    };
     let state = StateConfig {
+        room,
         index_blocks_max: pool.limits.index_blocks_max.get(),
         pending_grace_ms_min: millis(index.pending_grace_min),
         pending_grace_ms_max: millis(index.pending_grace_max),

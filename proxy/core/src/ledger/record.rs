@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) learnable: Option<Chain>,
     /// Prefill tokens booked for what is left to compute.
     pub(crate) prefill_tokens: u64,
+    /// Whether that was much when it was booked.
+    pub(crate) long: bool,
     pub(crate) private_blocks: u64,
     pub(crate) running: u32,
     pub(crate) prefilled: bool,
@@ -52,6 +54,11 @@ impl Record {
     /// What it adds to the target's prefill tokens: at least 1 until it is prefilled.
     pub(crate) fn booked_prefill(&self) -> u64 {
         if self.live && !self.prefilled { self.prefill_tokens.max(1) } else { 0 }
+    }
+
+    /// Whether a long prompt of it is to be computed.
+    pub(crate) fn is_long_prefill(&self) -> bool {
+        self.long && self.booked_prefill() > 0
     }
 
     /// Whether the engine got as far as the prompt's KV, as far as can be seen.

@@ -116,6 +116,7 @@ impl Inner {
             pending,
             learnable,
             prefill_tokens: to_compute,
+            long: self.config.room.is_long(to_compute),
             private_blocks: private.blocks(0),
             running: request.running(),
             prefilled: !request.computes(),
@@ -131,6 +132,7 @@ impl Inner {
         ledger.prefill_tokens += record.booked_prefill();
         ledger.private_blocks += record.private_blocks;
         ledger.running += record.running;
+        ledger.long_prefills += u32::from(record.is_long_prefill());
         record.backlog = ledger.prefill_tokens;
         if !request.streamed
             && !record.prefilled
@@ -179,6 +181,7 @@ impl Inner {
             pending: Bits::default(),
             learnable: None,
             prefill_tokens: if request.computes() { private.tokens() } else { 0 },
+            long: false,
             private_blocks: private.blocks(0),
             running: request.running(),
             prefilled: !request.computes(),

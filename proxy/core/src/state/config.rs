@@ -1,5 +1,7 @@
 //! Bounds and times of the routing state.
 
+use crate::snapshot::RoomRule;
+
 /// Bounds and times of one pool's routing state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateConfig {
@@ -22,6 +24,8 @@ pub struct StateConfig {
     pub learned_blocks_max: u32,
     /// Whether output tokens add to active blocks. Off, as in Dynamo.
     pub track_output_blocks: bool,
+    /// What ranks must have room for.
+    pub room: RoomRule,
 }
 
 impl Default for StateConfig {
@@ -35,6 +39,7 @@ impl Default for StateConfig {
             learned_ttl_ms: 120_000,
             learned_blocks_max: 1 << 16,
             track_output_blocks: false,
+            room: RoomRule::default(),
         }
     }
 }

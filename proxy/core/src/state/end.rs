@@ -53,15 +53,17 @@ impl Inner {
     /// Changes what a record says of its prefill, and the ledger with it.
     fn change_prefill(&mut self, id: BookingId, change: impl FnOnce(&mut Record)) {
         let Some(record) = self.bookings.get_mut(&id) else { return };
-        let before = record.booked_prefill();
+        let (before, was_long) = (record.booked_prefill(), record.is_long_prefill());
         change(record);
         let after = record.booked_prefill();
+        let ends_long = was_long && !record.is_long_prefill();
         let tokens = match record.place {
-            RecordPlace::Target(slot) => self
-                .ledgers
-                .get_mut(slot as usize)
-                .and_then(Option::as_mut)
-                .map(|(_, ledger)| &mut ledger.prefill_tokens),
+            RecordPlace::Target(slot) => {
+                self.ledgers.get_mut(slot as usize).and_then(Option::as_mut).map(|(_, ledger)| {
+                    ledger.long_prefills -= u32::from(ends_long);
+                    &mut ledger.prefill_tokens
+                })
+            }
             RecordPlace::Worker(worker) => {
                 self.workers.get_mut(&worker).map(|ledger| &mut ledger.prefill_tokens)
             }
@@ -208,7 +210,7 @@ impl Inner {
         if let Some(at) = record.due.take() {
             self.due.remove(&(at, id));
         }
-        let prefill = record.booked_prefill();
+        let (prefill, was_long) = (record.booked_prefill(), record.is_long_prefill());
         record.live = false;
         let slot = match record.place {
             RecordPlace::Target(slot) => slot,
@@ -227,6 +229,7 @@ impl Inner {
         ledger.prefill_tokens -= prefill;
         ledger.private_blocks -= record.private_blocks;
         ledger.running -= record.running;
+        ledger.long_prefills -= u32::from(was_long);
         let ran = match how {
             End::Answered => true,
             End::Cancelled => record.has_run(),

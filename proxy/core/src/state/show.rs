@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::RoutingState;
 use super::columns::Columns;
 use super::inner::Inner;
+use super::room::Room;
 use crate::ids::{BlockSize, Millis, WorkerId};
 use crate::index::Slot;
 use crate::ledger::TargetLedger;
@@ -74,7 +75,7 @@ impl Row {
 
 impl Inner {
     fn show(&self, request: &PlacementRequest<'_>, now: Millis, out: &mut Snapshot) {
-        let Snapshot { topology, rows, columns, packed, overlaps, peaks } = out;
+        let Snapshot { topology, rows, columns, packed, overlaps, peaks, no_room } = out;
         if !Arc::ptr_eq(topology, &self.topology) {
             // A target may have gone since the filter saw it, and its slot may be another's by now.
             rows.retain(|row| self.ledger(row.place.slot).is_some_and(|ledger| ledger.id == row.target));
@@ -97,6 +98,14 @@ impl Inner {
             row.epoch = ledger.epoch;
             row.overlap = overlaps.of(row.place.slot);
             row.load = RowLoad { weight: row.load.weight, ..self.row_load(ledger, row.worker, row.place) };
+        }
+        no_room.clear();
+        if let Some(room) = Room::of(self, request, overlaps) {
+            rows.retain(|row| {
+                let lacks = room.lacks(row, &topology.targets()[row.position as usize]);
+                no_room.extend(lacks.map(|why| (row.position, why)));
+                lacks.is_none()
+            });
         }
         packed.resize(columns.len() * rows.len(), 0);
         let figures = Columns { inner: self, topology, rows, overlaps, peaks, request, now };

@@ -9,4 +9,5 @@ mod legs;
 mod model;
 mod pending;
 mod race;
+mod room;
 mod traps;

@@ -31,6 +31,8 @@ pub struct Pool {
     pub workers: Vec<Located<Worker>>,
     /// Where further workers are found, and looked for all the time.
     pub discovery: Discovery,
+    /// What a rank must have room for to be in the policy's table.
+    pub room: Room,
     /// What differs from the top-level `limits`.
     pub limits: PoolLimits,
     /// Further ranks that are tried when connecting failed or the request came back unsent; at most 16.
@@ -54,6 +56,7 @@ impl Default for Pool {
             sessions: Sessions::default(),
             workers: Vec::new(),
             discovery: Discovery::default(),
+            room: Room::default(),
             limits: PoolLimits::default(),
             retries: Located::nowhere(2),
             retry_statuses: Vec::new(),
@@ -109,6 +112,32 @@ impl Default for Sessions {
             sessions_max: NonZeroUsize::MIN.saturating_add(99_999),
             ttl: Duration::from_secs(600),
             prefix_tokens: NonZeroU32::MIN.saturating_add(255),
+        }
+    }
+}
+
+/// What a rank must have room for, whatever the policy. A request for which no rank has room waits, as one that the policy has wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Room {
+    /// Whether the KV blocks that a request adds have to fit into those that no running request holds: one that does not can stall a
+    /// whole lockstep group. `kv` has this rule of its own. What would not fit on an idle rank either may go to an idle rank.
+    pub blocks: bool,
+    /// Tokens of output that are expected of a sequence at most, however many it may have.
+    pub output_tokens_max: u32,
+    /// Prompts of which so many tokens are left to compute are long. Default: none are.
+    pub long_prefill_tokens: Option<NonZeroU32>,
+    /// So many long prompts a lockstep group computes at once.
+    pub long_prefills_max: NonZeroU32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            blocks: false,
+            output_tokens_max: 1024,
+            long_prefill_tokens: None,
+            long_prefills_max: NonZeroU32::MIN,
         }
     }
 }

@@ -118,6 +118,7 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         sessions: resolve_sessions(path, pool.sessions)?,
         discovery: resolve_discovery(path, pool.discovery, limits, paths)?,
         workers,
+        room: pool.room,
         limits: resolve_limits(&pool.limits, limits),
         retries: pool.retries.value,
         retry_statuses,

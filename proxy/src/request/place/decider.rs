@@ -89,8 +89,11 @@ impl Decider {
             if let Some(activation) = in_force.current.activation() {
                 pool.policies.fill_learned(activation, &mut self.snapshot);
             }
+            let has_none = self.count_without_room(pool, look.as_mut());
             if self.snapshot.rows().is_empty() {
-                return Err(Unplaced::NothingToPick);
+                // Woken as soon as anything ends.
+                let wait = Verdict::Wait(pool.limits.queue_time_max);
+                return if has_none { Ok(wait) } else { Err(Unplaced::NothingToPick) };
             }
             let workers = pool.workers.current();
             let choosing = workers.choosing(placement.api);
@@ -213,6 +216,19 @@ impl Decider {
         if let Some((look, started)) = look.zip(started) {
             look.times.snapshot = started.elapsed();
         }
+    }
+
+    /// Tells of the targets that have no room for the request. Whether there are any.
+    fn count_without_room(&self, pool: &Pool, mut look: Option<&mut Look>) -> bool {
+        let mut any = false;
+        for (target, why) in self.snapshot.without_room() {
+            any = true;
+            pool.metrics.filtered_room[why as usize].inc();
+            if let Some(look) = look.as_deref_mut() {
+                look.left_out(target, why.name());
+            }
+        }
+        any
     }
 
     /// The policy's decision, or the fallback's on the same snapshot.
