@@ -62,7 +62,7 @@ pub async fn live(config: &Config) -> Vec<Found> {
             found.push(Found {
                 pool: pool.name.to_string(),
                 worker: worker.name.to_string(),
-                description: describe(worker, &origin, limits).await,
+                description: describe(worker, &origin, limits, None).await,
             });
         }
     }

@@ -31,6 +31,7 @@ mod sessions;
 mod shutdown;
 mod smoke;
 mod strict;
+mod trtllm;
 mod unpinned;
 mod warm;
 mod workers;

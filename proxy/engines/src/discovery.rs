@@ -28,6 +28,8 @@ pub struct Overrides {
     /// Whether every rank steps alone, as those of a dense model do. vLLM does not tell over HTTP; by default all
     /// ranks of a worker form one lockstep group.
     pub independent_ranks: bool,
+    /// What a probe of [`Engine::rank_probe`](crate::Engine::rank_probe) showed.
+    pub takes_rank_fields: Option<bool>,
 }
 
 impl Overrides {

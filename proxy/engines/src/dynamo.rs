@@ -63,6 +63,7 @@ mod tests {
             block_size: Some(BlockSize(64)),
             capacity_blocks: Some(9),
             independent_ranks: false,
+            takes_rank_fields: None,
         };
         let worker = describe(&answers, &overrides).unwrap();
         assert_eq!(worker.ranks.len(), 4);

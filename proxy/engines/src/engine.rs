@@ -20,7 +20,8 @@ pub enum Engine {
     Vllm,
     /// SGLang: the same, from its own endpoints.
     Sglang,
-    /// TensorRT-LLM: behind rankwise's shim as the others are, bare without ranks, events and load.
+    /// TensorRT-LLM: behind rankwise's shim as the others are, bare without events and load, and with ranks only if a probe shows that it
+    /// takes them.
     Trtllm,
     /// A worker behind `dynamo.frontend --router-mode direct`: what it is stands in the config.
     Dynamo,
@@ -61,6 +62,14 @@ impl Engine {
             Self::Sglang => &sglang::discovery::PATHS,
             Self::Trtllm => &trtllm::discovery::PATHS,
             Self::Dynamo | Self::Generic => &[],
+        }
+    }
+
+    /// What shows whether the worker takes a rank in the body, where its answers do not tell and it may.
+    pub fn rank_probe(self, answers: &Answers<'_>, overrides: &Overrides) -> Option<trtllm::RankProbe> {
+        match self {
+            Self::Trtllm => trtllm::RankProbe::of(answers, overrides),
+            Self::Vllm | Self::Sglang | Self::Dynamo | Self::Generic => None,
         }
     }
 

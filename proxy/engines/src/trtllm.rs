@@ -6,3 +6,6 @@
 
 pub mod discovery;
 pub mod load;
+mod probe;
+
+pub use probe::RankProbe;

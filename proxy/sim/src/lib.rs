@@ -21,7 +21,7 @@ pub use error::SimError;
 pub use model::core::RankStats;
 pub use model::pool::CachedBlock;
 pub use model::time::{Micros, Timing};
-pub use spec::{EngineWire, EventLayout, FleetSpec};
+pub use spec::{EngineWire, EventLayout, FleetSpec, TrtllmServer};
 pub use wire::arrivals::{Arrival, Served};
 pub use wire::faults::Fault;
 pub use wire::fleet::{Fleet, WorkerHandle};

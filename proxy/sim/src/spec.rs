@@ -11,7 +11,7 @@ pub enum EngineWire {
     Vllm,
     /// SGLang 0.5.23's.
     Sglang,
-    /// That of TensorRT-LLM behind rankwise's shim.
+    /// That of TensorRT-LLM, behind rankwise's shim or bare.
     Trtllm,
     /// That of a server which knows the OpenAI API and nothing else: no events, no load, no way to name a rank.
     Generic,
@@ -30,6 +30,18 @@ impl EngineWire {
             Self::Generic => "generic",
         }
     }
+}
+
+/// How a TensorRT-LLM server is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrtllmServer {
+    /// By rankwise's shim.
+    #[default]
+    Shim,
+    /// Bare: it chooses the rank.
+    Bare,
+    /// Bare, a build that takes a rank in the body.
+    BareWithRankFields,
 }
 
 /// How KV events are laid out in msgpack.
@@ -91,6 +103,8 @@ pub struct FleetSpec {
     pub default_output_tokens: u32,
     /// Whether KV events are published.
     pub publish_events: bool,
+    /// How TensorRT-LLM is run.
+    pub trtllm: TrtllmServer,
     /// How vLLM lays them out.
     pub layout: EventLayout,
     /// Their topic.
@@ -138,6 +152,7 @@ impl Default for FleetSpec {
             max_model_len: None,
             default_output_tokens: 64,
             publish_events: true,
+            trtllm: TrtllmServer::default(),
             layout: EventLayout::default(),
             topic: "kv-events".to_owned(),
             buffer_steps: 10_000,
@@ -193,7 +208,8 @@ impl FleetSpec {
 
     /// Whether events go out.
     pub(crate) fn publishes(&self) -> bool {
-        self.publish_events && self.engine != EngineWire::Generic
+        let bare = self.engine == EngineWire::Trtllm && self.trtllm != TrtllmServer::Shim;
+        self.publish_events && self.engine != EngineWire::Generic && !bare
     }
 
     pub(crate) fn ports_per_worker(&self) -> usize {

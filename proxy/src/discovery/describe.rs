@@ -8,6 +8,7 @@ use rankwise_engines::Engine;
 use rankwise_engines::disaggregation::{BOOTSTRAP_PORT, Role};
 use rankwise_engines::discovery::{Answers, Blindness, EventEndpoints, Overrides, RankDescription};
 use rankwise_engines::pin::Pinning;
+use rankwise_engines::trtllm::RankProbe;
 
 use crate::config::{self, EngineKind, EventSource, Events, Lockstep, Worker};
 use crate::upstream::{FetchError, Origin};
@@ -37,6 +38,8 @@ pub struct Description {
     pub version: Option<String>,
     /// What leaves kv blind there.
     pub findings: Vec<Blindness>,
+    /// What a probe showed of ranks in the body, if there was one.
+    pub takes_rank_fields: Option<bool>,
 }
 
 impl Description {
@@ -103,7 +106,7 @@ pub struct ProbeLimits {
 
 const MODELS: &str = "/v1/models";
 
-/// Asks everything there is to ask.
+/// Asks everything there is to ask. `takes_rank_fields`: what a probe showed before, which is not made again.
 ///
 /// # Errors
 /// When the worker does not answer, or its answers do not fit together.
@@ -111,6 +114,7 @@ pub async fn describe(
     worker: &Worker,
     origin: &Origin,
     limits: ProbeLimits,
+    takes_rank_fields: Option<bool>,
 ) -> Result<Description, DescribeError> {
     let models = ask(origin, MODELS, limits).await?;
     let engine = match worker.engine {
@@ -129,12 +133,18 @@ pub async fn describe(
         }
     }
     let answers: Answers<'_> = bodies.iter().map(|(path, body)| (*path, body.as_ref())).collect();
-    let overrides = Overrides {
+    let mut overrides = Overrides {
         ranks: worker.ranks.map(Into::into),
         block_size: worker.block_size.map(|size| BlockSize(size.get())),
         capacity_blocks: worker.blocks.map(Into::into),
         independent_ranks: worker.lockstep == Lockstep::Rank,
+        takes_rank_fields,
     };
+    if let Some(probe) = engine.rank_probe(&answers, &overrides).filter(|_| takes_rank_fields.is_none()) {
+        let named = is_taken(origin, probe.path, probe.named, limits).await?;
+        let nonsense = is_taken(origin, probe.path, probe.nonsense, limits).await?;
+        overrides.takes_rank_fields = Some(RankProbe::shows(named, nonsense));
+    }
     let found = engine.describe(worker.url.host(), &answers, &overrides)?;
     let role = match worker.role {
         config::Role::Auto => found.role,
@@ -163,6 +173,7 @@ pub async fn describe(
         tokenizer_source: found.tokenizer_source,
         version: found.version,
         findings: found.findings,
+        takes_rank_fields: overrides.takes_rank_fields,
     };
     match &worker.events {
         Events::Discover => {}
@@ -194,4 +205,15 @@ async fn ask(origin: &Origin, path: &'static str, limits: ProbeLimits) -> Result
         return Err(DescribeError::Status { path, status: answer.status.as_u16() });
     }
     Ok(answer.body)
+}
+
+/// Whether a request of the proxy's own is answered well.
+async fn is_taken(
+    origin: &Origin,
+    path: &'static str,
+    body: String,
+    limits: ProbeLimits,
+) -> Result<bool, DescribeError> {
+    let answer = origin.post(path, body.into(), limits.bytes_max, limits.timeout).await;
+    answer.map(|answer| answer.status.is_success()).map_err(|source| DescribeError::Fetch { path, source })
 }

@@ -147,7 +147,7 @@ impl Supervision {
 
     /// What it is, if it says that it serves.
     async fn describe_once(&self, origin: &Origin) -> Result<Description, String> {
-        let described = describe(&self.config, origin, self.probe).await;
+        let described = describe(&self.config, origin, self.probe, None).await;
         let description = described.map_err(|error| error.to_string())?;
         let checked = self.check(origin, description.engine.health_path()).await;
         checked.map_err(|(_, error)| error)?;
@@ -232,13 +232,14 @@ impl Supervision {
 
     /// Whether it is another worker by now, by what it says twice. Models that come and go are taken note of.
     async fn changed(&self, present: &Registration, origin: &Origin) -> Option<String> {
-        let first = describe(&self.config, origin, self.probe).await.ok()?;
+        let known = present.description.takes_rank_fields;
+        let first = describe(&self.config, origin, self.probe, known).await.ok()?;
         if first.is_same_worker(&present.description) {
             present.take_models(&self.pool, &first);
             return None;
         }
         sleep(SECOND_LOOK).await;
-        let second = describe(&self.config, origin, self.probe).await.ok()?;
+        let second = describe(&self.config, origin, self.probe, known).await.ok()?;
         let ranks = (present.description.ranks.len(), second.ranks.len());
         (second == first).then(|| format!("it is another worker now: {} dp ranks were {}", ranks.1, ranks.0))
     }

@@ -13,7 +13,7 @@ use crate::pin::Pinning;
 /// Paths to ask with GET besides the models. The first is the shim's.
 pub const PATHS: [&str; 2] = [WORKER, "/version"];
 
-const WORKER: &str = "/rankwise/worker";
+pub(super) const WORKER: &str = "/rankwise/worker";
 
 const SHIM: &str = "start trtllm-serve by proxy/engines/shim/rankwise_trtllm.py";
 const EVENTS: &str = "set kv_cache_config.event_buffer_max_size, such as 16384, in its options";
@@ -58,9 +58,17 @@ pub(crate) fn describe(
     let models = answers.get("/v1/models").map(discovery::models).transpose()?.unwrap_or_default();
     let version = answers.get("/version").and_then(discovery::version);
     let Some(body) = answers.get(WORKER) else {
+        let capacity = overrides.capacity_blocks.unwrap_or(0);
+        let takes_rank = overrides.takes_rank_fields == Some(true);
+        let count = overrides.ranks()?.filter(|_| takes_rank).unwrap_or(1);
+        let group = |number| if overrides.independent_ranks { number } else { 0 };
+        let mut findings = vec![Blindness::EventsOff { start: SHIM }];
+        if !takes_rank {
+            findings.insert(0, Blindness::RankNotTaken { start: SHIM });
+        }
         return Ok(WorkerDescription {
-            ranks: vec![rank(0, 0, overrides.capacity_blocks.unwrap_or(0), None)],
-            pinning: Pinning::Nothing,
+            ranks: (0..count).map(|number| rank(number, group(number), capacity, None)).collect(),
+            pinning: if takes_rank { Pinning::AttentionDpFields } else { Pinning::Nothing },
             block_size: overrides.block_size,
             prefix_caching: None,
             max_model_len: None,
@@ -69,7 +77,7 @@ pub(crate) fn describe(
             models,
             tokenizer_source: None,
             version,
-            findings: vec![Blindness::RankNotTaken { start: SHIM }, Blindness::EventsOff { start: SHIM }],
+            findings,
         });
     };
     let told: Told = serde_json::from_slice(body).map_err(|source| Error::Json { path: WORKER, source })?;

@@ -26,9 +26,9 @@ use super::sglang;
 use super::transfer::{self, Leg};
 use super::trtllm;
 use super::worker::Worker;
-use crate::EngineWire;
 use crate::model::core::Refusal;
 use crate::model::sequence::{Progress, Prompt};
+use crate::{EngineWire, TrtllmServer};
 use rankwise_prompt::Api;
 use serde_json::Value;
 
@@ -146,7 +146,11 @@ fn begin(
             sglang::rank(pinned, incoming.body, spec.ranks).map_err(|refused| (refused, false))?
         }
         EngineWire::Trtllm => {
-            trtllm::rank(incoming.headers, spec.ranks).map_err(|refused| (refused, false))?
+            let named = match spec.trtllm {
+                TrtllmServer::Shim => trtllm::rank(incoming.headers, spec.ranks),
+                bare => trtllm::bare_rank(bare, incoming.body, spec.ranks),
+            };
+            named.map_err(|refused| (refused, false))?
         }
         EngineWire::Generic => None,
     };

@@ -1,12 +1,13 @@
 //! What is TensorRT-LLM's own, behind rankwise's shim: where a rank is named, how it tells what it is and how busy.
 
 use ::http::{HeaderMap, Method, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::http::{Body, json_response, text_body};
 use super::rank_header;
 use super::refusal::Refused;
 use super::worker::Worker;
+use crate::TrtllmServer;
 
 /// The version that the simulator claims.
 const VERSION: &str = "1.3.0rc24";
@@ -24,11 +25,51 @@ pub(super) fn rank(headers: &HeaderMap, ranks: usize) -> Result<Option<usize>, R
     }
 }
 
+/// What the request models of a server know, as far as clients of ours use it: any other field is refused.
+const FIELDS: [&str; 11] = [
+    "model",
+    "messages",
+    "prompt",
+    "prompt_token_ids",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream",
+    "stream_options",
+    "n",
+    "temperature",
+    "disaggregated_params",
+];
+
+/// The rank that a request names in its body, to a server without the shim.
+pub(super) fn bare_rank(server: TrtllmServer, body: &[u8], ranks: usize) -> Result<Option<usize>, Refused> {
+    let fields: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| Refused::body(&error.to_string()))?;
+    let of_rank = |name: &str| matches!(name, "attention_dp_rank" | "attention_dp_relax");
+    let known =
+        |name: &str| FIELDS.contains(&name) || (server == TrtllmServer::BareWithRankFields && of_rank(name));
+    if let Some(name) = fields.keys().find(|name| !known(name)) {
+        return Err(Refused::body(&format!("{name}: Extra inputs are not permitted")));
+    }
+    match fields.get("attention_dp_rank").filter(|rank| !rank.is_null()) {
+        // Relaxed, it is a wish.
+        Some(_) if fields.get("attention_dp_relax") != Some(&Value::Bool(false)) => Ok(None),
+        // Nobody checks it: the executor's loop ends.
+        Some(rank) => match rank.as_u64().and_then(|rank| usize::try_from(rank).ok()) {
+            Some(rank) if rank < ranks => Ok(Some(rank)),
+            _ => Err(Refused::internal()),
+        },
+        None => Ok(None),
+    }
+}
+
 /// What is answered on its own paths.
 pub(super) fn answer(worker: &Worker, method: &Method, path: &str) -> Option<Response<Body>> {
     Some(match (method, path) {
         (&Method::GET, "/health") => Response::new(text_body(String::new())),
         (&Method::GET, "/version") => json_response(StatusCode::OK, &json!({"version": VERSION})),
+        (_, "/rankwise/worker" | "/rankwise/loads") if worker.spec.trtllm != TrtllmServer::Shim => {
+            return None;
+        }
         (&Method::GET, "/rankwise/worker") => json_response(StatusCode::OK, &about(worker)),
         (&Method::GET, "/rankwise/loads") => json_response(StatusCode::OK, &loads(worker)),
         _ => return None,

@@ -101,6 +101,7 @@ fn config_wins() {
         block_size: Some(BlockSize(64)),
         capacity_blocks: Some(7),
         independent_ranks: true,
+        takes_rank_fields: None,
     };
     let worker = describe("h", &answers, &overrides).unwrap();
     let ranks: Vec<_> = worker.ranks.iter().map(|r| (r.global_rank, r.group, r.capacity_blocks)).collect();
