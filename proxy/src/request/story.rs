@@ -263,10 +263,9 @@ impl Story {
         let elapsed = self.started.elapsed();
         self.shared.metrics.request_seconds(self.record.api).observe(elapsed.as_secs_f64());
         let expected = self.placed.as_ref().and_then(|placed| placed.expected);
-        if let (Some(expected), Some(cached)) = (expected, usage.and_then(|usage| usage.cached_tokens)) {
-            if let Some(pool) = &self.pool {
-                compare(pool, &self.name(), cached, expected);
-            }
+        let cached = usage.and_then(|usage| usage.cached_tokens);
+        if let (Some(pool), Some(expected), Some(cached)) = (&self.pool, expected, cached) {
+            compare(pool, &self.name(), cached, expected);
         }
         self.count_cached(usage);
         self.learn(outcome.name(), usage);
