@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+// What it shares with the targets is instrumented, and calls what libFuzzer has.
+use libfuzzer_sys as _;
 use rankwise_core::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use rankwise_core::hash::{BlockHash, EngineHash, Namespace};
 use rankwise_core::ids::{BlockSize, DpRank, GroupId, Millis, WorkerId};

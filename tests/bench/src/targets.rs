@@ -14,6 +14,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target::less("false_traps", 0.0, 0.0),
     Target::less("runaway_failed", 0.0, 0.0),
     Target::less("runaway_others_p99_over_ms", 3.0, 3.0),
+    Target::less("reader_pause_us_64", 26.0, 20.0),
+    Target::less("reader_pause_us_512", 26.0, 20.0),
 ];
 
 /// Prints a figure against its target.
