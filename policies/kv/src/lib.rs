@@ -6,7 +6,6 @@
 use rankwise_policy::prelude::*;
 
 mod dynamo;
-mod eight;
 mod rankwise;
 mod settings;
 #[cfg(test)]
@@ -55,16 +54,9 @@ impl Policy for Kv {
     fn pick(&self, request: &Request, ranks: &Ranks) -> Result<Decision, String> {
         let (temperature, mut draw) = (self.weights.temperature, Draw::new(request.seed));
         let row = match self.weights.preset {
-            Preset::Rankwise => {
-                let scored = self.rankwise_costs(request, ranks);
-                if temperature > 0.0 {
-                    scored.into_costs().softmax(temperature, &mut draw)
-                } else {
-                    scored.least_within(self.block_size, ranks, &mut draw)
-                }
-            }
-            Preset::Dynamo => {
-                let costs = self.dynamo_costs(request, ranks);
+            Preset::Rankwise if temperature == 0.0 => self.rankwise_row(request, ranks, &mut draw),
+            _ => {
+                let costs = self.score(request, ranks);
                 if temperature > 0.0 { costs.softmax(temperature, &mut draw) } else { costs.least(&mut draw) }
             }
         };
@@ -76,7 +68,7 @@ impl Policy for Kv {
 impl Scorer for Kv {
     fn score(&self, request: &Request, ranks: &Ranks) -> Costs {
         match self.weights.preset {
-            Preset::Rankwise => self.rankwise_costs(request, ranks).into_costs(),
+            Preset::Rankwise => self.rankwise_costs(request, ranks),
             Preset::Dynamo => self.dynamo_costs(request, ranks),
         }
     }
