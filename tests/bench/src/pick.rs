@@ -2,18 +2,25 @@
 
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use rankwise_core::policy::{Decision, Fact, Facts, Needs, PolicyRequest};
+use rankwise_core::policy::{Column, Decision, Fact, Facts, PolicyRequest};
 use rankwise_measure::samples::Samples;
-use rankwise_policy::{Policy, Ranks, RanksBuilder};
-use rankwise_policy_host::{HostConfig, PolicyHost, PoolInfo, Smoke, ThreadPolicies};
+use rankwise_policy::Policy;
+use rankwise_policy_host::{Activation, HostConfig, PolicyHost, PoolInfo, Smoke, ThreadPolicies};
 use rankwise_policy_kv::{Kv, Settings};
 use serde_json::json;
 
 use crate::{component, targets};
+
+mod scan;
+mod table;
+
+use scan::scan;
+use table::{Fleet, Table};
 
 /// ns per pick: kv's component with its columns, epochs on, and the ratio to native code
 #[derive(Debug, Args)]
@@ -46,65 +53,90 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Settings::default(),
     );
     let native = native.map_err(anyhow::Error::msg)?;
-    let mut policies = ThreadPolicies::new();
+    let nothing = host.activate(
+        &host.compile("nothing", &component::always(0)?)?,
+        &PoolInfo { model: "m".to_owned(), block_size: BLOCK_SIZE },
+        &json!({}),
+        &Smoke::example(),
+        1,
+    )?;
+    let mut asked = Asked { policies: ThreadPolicies::new(), activation, nothing, native };
     for &rows in &options.ranks {
-        let table = Table::random(rows, activation.needs(), &native.needs());
         let calls = (options.calls / (rows / 64).clamp(1, 16) / TURNS).max(1);
-        let (mut guest, mut host) = (Samples::default(), Samples::default());
+        let plain = asked.measure(rows, Fleet::Plain, calls)?;
+        let full = asked.measure(rows, Fleet::Everything, calls)?;
+        let figure = |name: &str, value, unit| targets::print(&format!("pick_{name}_{rows}"), value, unit);
+        figure("p50", plain.component.p50(), "ns");
+        figure("p99", plain.component.p99(), "ns");
+        figure("call_p50", plain.call.p50(), "ns");
+        figure("scan_p50", plain.scan.p50(), "ns");
+        let beyond_call = plain.component.p50() - plain.call.p50();
+        figure("beyond_call", beyond_call / plain.scan.p50(), "scans");
+        figure("native_p50", plain.native.p50(), "ns");
+        figure("vs_native", plain.component.p50() / plain.native.p50(), "x");
+        figure("everything_p50", full.component.p50(), "ns");
+        figure("everything_native_p50", full.native.p50(), "ns");
+    }
+    Ok(())
+}
+
+/// Rows of the table, worker and dp rank of each, that the component is called with which looks at nothing.
+const FEW: u32 = 8;
+
+/// Who is asked.
+struct Asked {
+    policies: ThreadPolicies,
+    activation: Arc<Activation>,
+    /// A component that always answers row 0: what a call costs.
+    nothing: Arc<Activation>,
+    native: Kv,
+}
+
+/// How long each took.
+#[derive(Default)]
+struct Times {
+    component: Samples,
+    call: Samples,
+    native: Samples,
+    scan: Samples,
+}
+
+impl Asked {
+    fn measure(&mut self, rows: u32, fleet: Fleet, calls: u32) -> anyhow::Result<Times> {
+        let table = Table::random(rows, fleet, BLOCKS, self.activation.needs(), &self.native.needs());
+        let column = |column| table.column(column);
+        let (device, active) = (column(Column::DeviceOverlap), column(Column::ActiveBlocks));
+        let (new, prefill) = (column(Column::NewBlocks), column(Column::PrefillTokens));
+        let mut times = Times::default();
         for turn in 0..TURNS {
             for call in 0..calls {
-                let (asked, request) = requests(turn * calls + call);
+                let (wire, request) = requests(turn * calls + call);
                 let start = Instant::now();
-                let decision = policies.pick(&activation, &asked, rows, &table.packed, |_| true);
-                guest.push(start.elapsed());
+                let decision = self.policies.pick(&self.activation, &wire, rows, &table.packed, |_| true);
+                times.component.push(start.elapsed());
                 let start = Instant::now();
-                let alike = native.pick(black_box(&request), &table.ranks);
-                host.push(start.elapsed());
+                let alike = self.native.pick(black_box(&request), &table.ranks);
+                times.native.push(start.elapsed());
                 ensure!(
                     row_of(&decision?)? == native_row_of(&alike.map_err(anyhow::Error::msg)?)?,
                     "component and native code differ on {rows} ranks"
                 );
             }
+            for call in 0..calls {
+                let seed = requests(turn * calls + call).0.seed;
+                let request = scan::Request { seed, block_size: BLOCK_SIZE, prompt_blocks: BLOCKS };
+                let start = Instant::now();
+                black_box(scan(black_box(device), active, new, prefill, request));
+                times.scan.push(start.elapsed());
+            }
+            for call in 0..calls {
+                let (wire, _) = requests(turn * calls + call);
+                let start = Instant::now();
+                self.policies.pick(&self.nothing, &wire, FEW, &[0; 2 * FEW as usize], |_| true)?;
+                times.call.push(start.elapsed());
+            }
         }
-        targets::print(&format!("pick_p50_{rows}"), guest.p50(), "ns");
-        targets::print(&format!("pick_p99_{rows}"), guest.p99(), "ns");
-        targets::print(&format!("pick_native_p50_{rows}"), host.p50(), "ns");
-        targets::print(&format!("pick_vs_native_{rows}"), guest.p50() / host.p50(), "x");
-    }
-    Ok(())
-}
-
-/// One table, in both forms.
-struct Table {
-    packed: Vec<u32>,
-    ranks: Ranks,
-}
-
-impl Table {
-    /// A busy fleet with some of the prompt cached here and there.
-    fn random(rows: u32, needs: &Needs, native: &rankwise_policy::Needs) -> Self {
-        let mut random = fastrand::Rng::with_seed(rows.into());
-        let mut builder = RanksBuilder::new(rows as usize);
-        let mut packed = Vec::new();
-        for (&column, &name) in needs.columns.iter().zip(&native.columns) {
-            use rankwise_core::policy::Column;
-            let values: Vec<u32> = (0..rows)
-                .map(|_| match column {
-                    Column::Weight => 1000,
-                    Column::DeviceOverlap => random.u32(..BLOCKS),
-                    Column::NewBlocks => random.u32(1..BLOCKS),
-                    Column::ActiveBlocks | Column::CachedBlocks => random.u32(..10_000),
-                    Column::PrefillTokens => random.u32(..20_000),
-                    Column::Running => random.u32(..64),
-                    Column::FreeBlocks => random.u32(5_000..20_000),
-                    Column::CapacityBlocks => 20_000,
-                    _ => 0,
-                })
-                .collect();
-            builder = builder.set(name, &values);
-            packed.extend(values);
-        }
-        Self { packed, ranks: builder.build(native) }
+        Ok(times)
     }
 }
 

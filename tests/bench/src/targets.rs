@@ -3,9 +3,11 @@
 use rankwise_measure::figure::Target;
 
 pub(crate) const TARGETS: &[Target] = &[
-    Target::less("pick_p50_64", 450.0, 350.0),
-    Target::less("pick_p50_512", 1600.0, 1000.0),
-    Target::less("pick_p50_4096", 11_000.0, 5000.0),
+    // The bounds are 450, 1,600 and 11,000 ns, goals 350, 1,000 and 5,000, on a machine where a call takes 250 and the scan 90, 550
+    // and 4,176. Calls and scans are not alike elsewhere: so, in scans, what a pick takes beyond a call.
+    Target::less("pick_beyond_call_64", 2.2, 1.1),
+    Target::less("pick_beyond_call_512", 2.5, 1.4),
+    Target::less("pick_beyond_call_4096", 2.6, 1.1),
     Target::less("swap_failed", 0.0, 0.0),
     Target::less("swap_mixed", 0.0, 0.0),
     Target::less("swap_upload_ms", 40.0, 25.0),
