@@ -1,12 +1,14 @@
 //! How long one call may run, in CPU time of its thread.
 //!
-//! A call under one tick never gets here and pays nothing. The first tick within a call notes the thread's CPU clock,
-//! later ones end the call when that clock has advanced by the budget: so a call that was preempted is not blamed, and
-//! one that runs away is cut after its budget and at most two ticks.
+//! A call under one tick never gets here and pays nothing. The first tick within a call notes the thread's CPU clock, and
+//! takes it that the call has run for half a tick, as it has on average. Later ones end the call when with that the budget is used up:
+//! so a call that was preempted is not blamed, and one that runs away is cut after its budget and at most a tick and a half.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::ticker::TICK;
 
 /// The deadline of the call that is running.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ impl Deadline {
                 self.noted = Some(cpu);
                 false
             }
-            Some(noted) => cpu.saturating_sub(noted) >= self.budget,
+            Some(noted) => cpu.saturating_sub(noted) + TICK / 2 >= self.budget,
         }
     }
 }

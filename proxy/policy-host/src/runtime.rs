@@ -23,9 +23,10 @@ impl Runtime {
     pub(crate) fn start(config: HostConfig) -> Result<Self, HostError> {
         let setup = |error: std::io::Error| HostError::Setup(format!("start a thread: {error}"));
         let engine = engine::build(&config)?;
+        let maker = Maker::start().map_err(setup)?;
         Ok(Self {
-            maker: Maker::start().map_err(setup)?,
-            _ticker: Ticker::start(&engine).map_err(setup)?,
+            _ticker: Ticker::start(&engine, maker.inbox()).map_err(setup)?,
+            maker,
             engine,
             config,
             last_id: AtomicU64::new(0),

@@ -1,10 +1,12 @@
-//! The thread that advances the engine's epoch, so that a long call is looked at every millisecond.
+//! The thread that advances the engine's epoch, so that a long call is looked at every millisecond, and tells the maker of its jobs.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use wasmtime::Engine;
+
+use crate::maker::Inbox;
 
 /// One epoch.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
@@ -16,7 +18,7 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engine: &Engine, inbox: Arc<Inbox>) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let (engine, told) = (engine.clone(), Arc::clone(&stop));
         let thread = thread::Builder::new().name("policy-epoch".into()).spawn(move || {
@@ -32,6 +34,7 @@ impl Ticker {
                 }
                 if timeout.timed_out() {
                     engine.increment_epoch();
+                    inbox.tell();
                 }
                 guard = stopped;
             }
