@@ -6,6 +6,7 @@ mod policies;
 mod pools;
 mod query;
 mod select;
+mod shown;
 mod trials;
 mod workers;
 
@@ -144,7 +145,7 @@ impl Admin {
                 workers::remove(self.pool(pool)?.1, name)
             }
             (&Method::GET, ["v1", "pools", pool, "policy"]) => {
-                Ok((StatusCode::OK, pools::policy(self.pool(pool)?.0)))
+                Ok((StatusCode::OK, shown::policy(self.pool(pool)?.0)))
             }
             (&Method::GET, ["v1", "pools", pool, "policy", "log"]) => {
                 Ok((StatusCode::OK, policies::log(self.pool(pool)?.0)))
@@ -161,8 +162,8 @@ impl Admin {
                 let pool = Arc::clone(self.pool(pool)?.0);
                 let body = read(body, JSON_BYTES_MAX).await?;
                 match (&head.method, *trial) {
-                    (&Method::GET, "canary") => Ok((StatusCode::OK, trials::canary(&pool))),
-                    (&Method::GET, _) => Ok((StatusCode::OK, trials::shadow(&pool))),
+                    (&Method::GET, "canary") => Ok((StatusCode::OK, shown::canary(&pool))),
+                    (&Method::GET, _) => Ok((StatusCode::OK, shown::shadow(&pool))),
                     (&Method::PUT, "canary") => trials::start_canary(self, pool, &body).await,
                     (&Method::PUT, _) => trials::start_shadow(self, pool, &body).await,
                     (&Method::DELETE, "canary") => trials::drop_canary(&pool, &body),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::query::parameter;
-use super::{Admin, Answered, Refused, pools};
+use super::{Admin, Answered, Refused, shown};
 use crate::config::{BuiltInPolicy, Fallback};
 use crate::policies::{Author, Cause, Change, PolicyStore, StoreError, Upload};
 use crate::pool::Pool;
@@ -122,7 +122,7 @@ pub(super) async fn activate(admin: &Admin, pool: Arc<Pool>, body: &Bytes) -> An
     })
     .await
     .map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error))??;
-    Ok((StatusCode::OK, pools::activation(&activation)))
+    Ok((StatusCode::OK, shown::activation(&activation)))
 }
 
 /// The body may say who and why.
@@ -131,7 +131,7 @@ pub(super) fn rollback(pool: &Pool, body: &Bytes) -> Answered {
         .policies
         .rollback(By::read(body)?)
         .ok_or_else(|| Refused::new(StatusCode::CONFLICT, "there is no earlier policy"))?;
-    Ok((StatusCode::OK, pools::activation(&activation)))
+    Ok((StatusCode::OK, shown::activation(&activation)))
 }
 
 fn describe(upload: &Upload) -> Value {

@@ -1,12 +1,10 @@
 //! What is known of a pool and its ranks.
 
-use rankwise_policy_host::Activation;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::{Admin, shown};
 use crate::clock;
 use crate::health::Failure;
-use crate::metrics::serving_name;
 use crate::pool::Pool;
 use crate::workers::{Rank, Worker};
 
@@ -33,36 +31,7 @@ pub(super) fn one(pool: &Pool) -> Value {
         "token_ids": mode.describe(),
         "overlap": { "approximate": !contradictions.is_empty(), "reasons": contradictions },
         "queued_requests": pool.queued(),
-        "policy": policy(pool),
-    })
-}
-
-pub(super) fn policy(pool: &Pool) -> Value {
-    let history: Vec<_> = pool.policies.history().iter().map(|earlier| activation(earlier)).collect();
-    json!({
-        "active": pool.policies.chosen().map(|chosen| activation(&chosen)),
-        "serving": serving_name(pool.policies.serving()),
-        "fallback": pool.policies.fallback().name(),
-        "history": history,
-        "canary": super::trials::canary(pool),
-        "shadow": super::trials::shadow(pool),
-        "kept": matches!(pool.policies.kept(), Ok(Some(_))),
-    })
-}
-
-pub(super) fn activation(activation: &Activation) -> Value {
-    let version = activation.version();
-    let settings: Value = serde_json::from_str(activation.settings_json()).unwrap_or_default();
-    let needs = activation.needs();
-    json!({
-        "policy": version.to_string(),
-        "digest": version.digest,
-        "settings": settings,
-        "needs": {
-            "columns": needs.columns.iter().map(|column| column.name()).collect::<Vec<_>>(),
-            "headers": needs.headers,
-            "prompt": needs.prompt,
-        },
+        "policy": shown::policy(pool),
     })
 }
 

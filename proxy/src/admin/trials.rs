@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::policies::{By, found};
-use super::{Admin, Answered, Refused, pools};
+use super::shown::{self, canary, shadow};
+use super::{Admin, Answered, Refused};
 use crate::policies::{Author, CanaryBy, CanaryShare, Cause, Change};
 use crate::pool::Pool;
 
@@ -38,26 +39,6 @@ struct StartShadow {
     who: Option<String>,
     #[serde(default)]
     reason: Option<String>,
-}
-
-/// The canary, or null.
-pub(super) fn canary(pool: &Pool) -> Value {
-    pool.policies.canary().map_or(Value::Null, |(activation, share)| {
-        let mut answer = pools::activation(&activation);
-        answer["percent"] = json!(share.percent());
-        answer["by"] = json!(share.by());
-        answer
-    })
-}
-
-/// The shadow and how it compares, or null.
-pub(super) fn shadow(pool: &Pool) -> Value {
-    pool.policies.shadow_trial().map_or(Value::Null, |trial| {
-        let mut answer = pools::activation(trial.activation());
-        answer["asked"] = json!(trial.is_asked());
-        answer["compared"] = trial.figures.json();
-        answer
-    })
 }
 
 pub(super) async fn start_canary(admin: &Admin, pool: Arc<Pool>, body: &Bytes) -> Answered {
@@ -129,7 +110,7 @@ pub(super) fn drop_shadow(pool: &Pool, body: &Bytes) -> Answered {
 pub(super) fn promote(pool: &Pool, body: &Bytes) -> Answered {
     let promoted: Option<Arc<Activation>> = pool.policies.promote_canary(By::read(body)?);
     let promoted = promoted.ok_or_else(|| none("canary"))?;
-    Ok((StatusCode::OK, pools::activation(&promoted)))
+    Ok((StatusCode::OK, shown::activation(&promoted)))
 }
 
 fn ended(ended: bool, what: &str) -> Answered {
