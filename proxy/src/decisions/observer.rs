@@ -142,6 +142,7 @@ impl Work {
         let trial = &shadow.trial;
         trial.figures.add(compared, promises);
         watch.metrics.compared(compared.name(), promises.map(|both| both.map(|one| one.cached_tokens)));
+        watch.metrics.score_distances(trial.figures.distances());
         let policy = trial.activation().version();
         if let Some(failure) = &failure {
             tracing::debug!(%policy, %failure, "shadow failed");

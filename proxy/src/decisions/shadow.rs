@@ -155,6 +155,11 @@ impl ShadowFigures {
         (count > 0).then(|| sum / count as f64)
     }
 
+    /// The mean of each: of the policy followed, and of the shadow.
+    pub(super) fn distances(&self) -> [Option<f64>; 2] {
+        [0, 1].map(|of| self.distance(of))
+    }
+
     /// For the admin API.
     pub fn json(&self) -> Value {
         let [agreed, differed, failed, dropped] =

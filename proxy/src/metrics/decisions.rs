@@ -1,6 +1,6 @@
 //! The families about lanes, shadows, receipts and recordings.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec};
 use rankwise_policy_host::Lane;
 
 use super::builder::{Builder, ENGINE_BUCKETS};
@@ -14,6 +14,7 @@ pub struct DecisionFamilies {
     time_to_first_token: HistogramVec,
     shadow: IntCounterVec,
     shadow_cached_tokens: IntCounterVec,
+    shadow_score_distance: GaugeVec,
     receipts: IntCounterVec,
     recorded: IntCounterVec,
     dropped: IntCounterVec,
@@ -34,6 +35,7 @@ pub struct DecisionMetrics {
     pub shadow_dropped: IntCounter,
     shadow: [IntCounter; 3],
     shadow_cached_tokens: [IntCounter; 2],
+    shadow_score_distance: [Gauge; 2],
 }
 
 /// The handles of one lane of a pool.
@@ -49,6 +51,8 @@ pub struct LaneMetrics {
     pub time_to_first_token: Histogram,
 }
 
+/// The two that a shadow's figures compare.
+const POLICIES: [&str; 2] = ["followed", "shadow"];
 const SHADOW_RESULTS: [&str; 3] = ["agreed", "differed", "failed"];
 
 impl DecisionFamilies {
@@ -85,6 +89,11 @@ impl DecisionFamilies {
                 "Cached tokens expected where both named a target, by whose target.",
                 &["pool", "of"],
             )?,
+            shadow_score_distance: new.float_gauges(
+                "rankwise_shadow_score_distance",
+                "How much worse a policy scores the other's target than its own: the mean since the shadow began, by whose scores.",
+                &["pool", "of"],
+            )?,
             receipts: new.counters("rankwise_receipts_total", "Decisions that left a receipt.", &["pool"])?,
             recorded: new.counters(
                 "rankwise_recorded_decisions_total",
@@ -108,8 +117,9 @@ impl DecisionFamilies {
             dropped: self.dropped.with_label_values(&[pool]),
             shadow_dropped: self.shadow.with_label_values(&[pool, "dropped"]),
             shadow: SHADOW_RESULTS.map(|result| self.shadow.with_label_values(&[pool, result])),
-            shadow_cached_tokens: ["followed", "shadow"]
-                .map(|of| self.shadow_cached_tokens.with_label_values(&[pool, of])),
+            shadow_cached_tokens: POLICIES.map(|of| self.shadow_cached_tokens.with_label_values(&[pool, of])),
+            shadow_score_distance: POLICIES
+                .map(|of| self.shadow_score_distance.with_label_values(&[pool, of])),
         }
     }
 
@@ -135,6 +145,13 @@ impl DecisionMetrics {
         }
         for (counter, tokens) in self.shadow_cached_tokens.iter().zip(cached_tokens.into_iter().flatten()) {
             counter.inc_by(tokens);
+        }
+    }
+
+    /// Shows how far apart the two score: of the policy followed, and of the shadow; none that tells no scores.
+    pub fn score_distances(&self, distances: [Option<f64>; 2]) {
+        for (gauge, distance) in self.shadow_score_distance.iter().zip(distances) {
+            gauge.set(distance.unwrap_or(0.0));
         }
     }
 }

@@ -34,6 +34,10 @@ async fn scores_stand_in_receipts_and_a_shadow_tells_its_distance() {
     assert!(text.contains("\"differed\":4"), "{text}");
     // Each finds its own choice better by what it would cost it to follow the other.
     assert!(text.contains("\"score_distance\":{\"by_followed\":8.0,\"by_shadow\":0.5}"), "{text}");
+    for (of, distance) in [("followed", 8.0), ("shadow", 0.5)] {
+        let label = format!("of=\"{of}\"");
+        assert_eq!(proxy.metric("rankwise_shadow_score_distance", &label).await, distance);
+    }
     fleet.stop().await;
 }
 
