@@ -208,3 +208,45 @@ fn a_new_policy_is_a_folder_that_was_not_there() {
     assert_eq!(new("cobol").status.code(), Some(64));
     assert_eq!(rankwise(&["policy", "new", "My Policy"]).status.code(), Some(64));
 }
+
+#[test]
+fn a_trace_is_followed_by_each_policy_in_simulated_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace.jsonl");
+    // Two conversations of four turns, each of which begins with the turn before.
+    let lines = (0..8).map(|number| {
+        let (conversation, turn) = (number % 2 * 100, number / 2);
+        let blocks: Vec<_> = (0..=turn).map(|block| conversation + block).collect();
+        let (arrival, input) = (number * 400, (turn + 1) * 512);
+        format!(r#"{{"timestamp": {arrival}, "input_length": {input}, "output_length": 8, "hash_ids": {blocks:?}}}"#)
+    });
+    std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).expect("writes");
+    let trace = file.display().to_string();
+    let fleet = ["--policy", "kv", "--policy", "round-robin", "--workers", "1", "--ranks", "2"];
+    let replay = |more: &[&str]| rankwise(&[&["replay", &trace], &fleet[..], more].concat());
+
+    let table = replay(&[]);
+    assert_eq!(table.status.code(), Some(0), "{}", stderr(&table));
+    let text = stdout(&table);
+    assert!(text.starts_with("8 requests, 1 workers of 2 ranks, "), "{text}");
+    assert!(text.contains("kv") && text.contains("round-robin"), "{text}");
+
+    let figures = || {
+        let output = replay(&["--json", "--requests", "6"]);
+        let mut report: serde_json::Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+        for figures in report["policies"].as_array_mut().expect("a list") {
+            assert_eq!([&figures["requests"], &figures["finished"]], [6, 6], "{figures}");
+            // This machine's time is the one figure that is not simulated.
+            figures.as_object_mut().expect("figures").remove("took_s");
+        }
+        report
+    };
+    let first = figures();
+    assert_eq!(first["policies"].as_array().map(Vec::len), Some(2), "{first}");
+    assert_eq!(first, figures(), "the same again");
+
+    std::fs::write(&file, "{\"timestamp\": 0}").expect("writes");
+    let malformed = replay(&[]);
+    assert_ne!(malformed.status.code(), Some(0));
+    assert!(stderr(&malformed).contains("line 1"), "{}", stderr(&malformed));
+}
