@@ -24,6 +24,8 @@ fn main() -> Result<()> {
     seeds.answers()?;
     seeds.bodies()?;
     seeds.images()?;
+    #[cfg(feature = "proxy")]
+    seeds.recording()?;
     seeds.files("config", "config", "yaml")?;
     for policy in data("../policies/dist", "wasm")? {
         seeds.write("policy_component", &name(&policy), &fs::read(&policy)?)?;
@@ -130,6 +132,54 @@ impl Seeds {
         let mut bytes = Vec::new();
         image.encode(&mut bytes);
         self.write("index_image", "branches", &bytes)
+    }
+
+    /// Two decisions of one policy, and what became of one of them.
+    #[cfg(feature = "proxy")]
+    fn recording(&self) -> Result<()> {
+        use rankwise::decisions::recording::{Encoder, RecordedPolicy, RecordedPool};
+        use rankwise::decisions::{Answer, Chosen, Filtered, Lane, Record, Table, Times, Truth};
+        use rankwise_core::policy::{Column, Decision, PolicyRequest};
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::begin(&RecordedPool::new("main".into(), "m".into(), 16), &mut bytes);
+        let policy = RecordedPolicy {
+            name: "kv".into(),
+            version: 1,
+            digest: "d".repeat(64),
+            settings: serde_json::json!({ "temperature": 0.5 }),
+            model: "m".into(),
+            block_size: 16,
+        };
+        let number = encoder.policy(&policy, &mut bytes);
+        for (id, row) in [(1, 0), (2, 1)] {
+            let record = Record {
+                id,
+                request_id: format!("r{id}"),
+                at_unix_ms: 1_700_000_000_000 + id,
+                lane: Lane::Active,
+                request: PolicyRequest {
+                    sequence: id,
+                    text: vec![("x-a".into(), "b".into())],
+                    ..PolicyRequest::default()
+                },
+                table: Table {
+                    rows: 2,
+                    columns: Column::ALL.to_vec(),
+                    packed: vec![row; 2 * Column::ALL.len()],
+                },
+                answer: Answer::Decided(Decision::Rank(row)),
+                chosen: Chosen::Row(row),
+                times: Times::default(),
+                filtered: vec![Filtered { worker: 4, rank: 1, reason: "draining".into() }],
+            };
+            encoder.decision(&record, Some(number), &mut bytes);
+        }
+        encoder.truth(
+            1,
+            &Truth { outcome: "ok".into(), cached_tokens: Some(16), ..Truth::default() },
+            &mut bytes,
+        );
+        self.write("recording", "two", &bytes)
     }
 
     /// What clients and operators send.
