@@ -5,8 +5,8 @@
 pub(super) fn scan(device: &[u32], active: &[u32], new: &[u32], prefill: &[u32], request: Request) -> usize {
     let (mut best, mut least, mut ties) = (0, f32::INFINITY, 0_u64);
     let (mut random, per_token) = (request.seed | 1, 1.0 / request.block_size as f32);
-    for row in 0..device.len() {
-        let to_compute = prefill[row] as f32 * per_token + request.prompt_blocks as f32 - device[row] as f32;
+    for (row, &cached) in device.iter().enumerate() {
+        let to_compute = prefill[row] as f32 * per_token + request.prompt_blocks as f32 - cached as f32;
         let cost = to_compute + (active[row] + new[row]) as f32;
         if cost < least {
             (best, least, ties) = (row, cost, 1);
