@@ -130,7 +130,7 @@ impl PromptSource {
                 let Some(ids) = self.remote.token_ids(workers, body, &self.work).await else {
                     return Ok(("none", None));
                 };
-                let prompt = PromptIds { ids, truncated: false };
+                let prompt = PromptIds::of_text(ids, false);
                 Ok(("engine", Some(block_hashes(&prompt, self.work.cache.key(), hashing))))
             }
             PromptMode::None { .. } => Ok(("none", None)),

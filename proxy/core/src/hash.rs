@@ -120,6 +120,28 @@ impl HashKey {
     }
 }
 
+/// What [`HashKey::block`] mixes in for a block besides its tokens; empty for plain text.
+///
+/// Per multimodal item that touches the block, in order: `m`, the identifier's length (u64, little endian), the
+/// identifier, the item's start relative to the block's (i64, little endian). Then, for prompt embeddings, `e`, the
+/// digest's length (u64, little endian), the digest. LoRA name and cache salt are no part of it: they are in the
+/// namespace.
+pub fn block_extra(items: &[(&str, i64)], prompt_embeds: Option<&[u8]>) -> Vec<u8> {
+    let mut extra = Vec::new();
+    for (identifier, offset) in items {
+        extra.push(b'm');
+        extra.extend_from_slice(&(identifier.len() as u64).to_le_bytes());
+        extra.extend_from_slice(identifier.as_bytes());
+        extra.extend_from_slice(&offset.to_le_bytes());
+    }
+    if let Some(digest) = prompt_embeds {
+        extra.push(b'e');
+        extra.extend_from_slice(&(digest.len() as u64).to_le_bytes());
+        extra.extend_from_slice(digest);
+    }
+    extra
+}
+
 /// Hashes bytes as they come.
 pub struct KeyedHasher(Box<Xxh3>);
 

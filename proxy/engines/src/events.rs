@@ -9,7 +9,7 @@ mod reader;
 mod translate;
 
 pub use event::{Content, Event, Extra, Stored};
-pub use translate::{SkipReason, Skipped, Translation, Translator, block_extra};
+pub use translate::{SkipReason, Skipped, Translation, Translator};
 
 use crate::error::Error;
 use reader::{Reader, Token};

@@ -10,6 +10,7 @@ use crate::api::Api;
 use crate::body::{Body, Field, Raw};
 use crate::error::BodyError;
 use crate::ids::{Keep, PromptIds};
+use crate::media;
 
 const EXPECTED: &str =
     "a string, an array of strings, an array of integers, or an array of arrays of integers";
@@ -34,7 +35,9 @@ impl Body {
         // A text needs no parsing to be known as one.
         let Some(prompt) = self.prompt_field().filter(|prompt| prompt.is_array()) else { return Ok(None) };
         Ok(match prompts(prompt)?.first {
-            Prompt::Ids(ids) => Some(Keep::parse(self)?.apply(PromptIds { ids, truncated: false })),
+            Prompt::Ids(ids) => {
+                Some(Keep::parse(self)?.apply(PromptIds { ids, truncated: false, media: media::of(self)? }))
+            }
             Prompt::Text(_) => None,
         })
     }

@@ -7,6 +7,7 @@ use rankwise_core::ids::BlockSize;
 use smallvec::SmallVec;
 
 use crate::ids::PromptIds;
+use crate::media;
 
 /// How a prompt is hashed.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,13 @@ pub(crate) const HEAD_TOKENS: usize = 1024;
 /// The block hashes of `prompt`.
 pub fn block_hashes(prompt: &PromptIds, key: &HashKey, hashing: Hashing<'_>) -> PromptHashes {
     let Hashing { namespace, sizes } = hashing;
-    let chain = |size| (size, Chain::new(namespace, size, contents(&prompt.ids, size, key)));
+    let chain = |size| {
+        let chain = match prompt.media.is_empty() {
+            true => Chain::new(namespace, size, contents(&prompt.ids, size, key)),
+            false => Chain::new(namespace, size, contents_with_media(prompt, size, key)),
+        };
+        (size, chain)
+    };
     PromptHashes {
         tokens: u32::try_from(prompt.ids.len()).unwrap_or(u32::MAX),
         reused: 0,
@@ -50,6 +57,16 @@ pub fn block_hashes(prompt: &PromptIds, key: &HashKey, hashing: Hashing<'_>) -> 
 
 fn contents(ids: &[u32], size: BlockSize, key: &HashKey) -> impl Iterator<Item = BlockHash> {
     ids.chunks_exact(whole(size)).map(|block| key.block(block, &[]))
+}
+
+fn contents_with_media(
+    prompt: &PromptIds,
+    size: BlockSize,
+    key: &HashKey,
+) -> impl Iterator<Item = BlockHash> {
+    let blocks = prompt.ids.chunks_exact(whole(size)).enumerate();
+    blocks
+        .map(move |(at, block)| key.block(block, &media::extra(&prompt.media, at * block.len(), block.len())))
 }
 
 /// Tokens per block, at least one.

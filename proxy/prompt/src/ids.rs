@@ -2,6 +2,7 @@
 
 use crate::body::{Body, Field};
 use crate::error::BodyError;
+use crate::media::Medium;
 
 /// The token ids of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,15 @@ pub struct PromptIds {
     pub ids: Vec<u32>,
     /// Whether these are only the beginning: what follows (an image, audio, embeddings) cannot be known here.
     pub truncated: bool,
+    /// What stands for images and the like among them, in order. Where that is not known, `ids` end before.
+    pub media: Vec<Medium>,
+}
+
+impl PromptIds {
+    /// Of text alone, whole or the beginning of a prompt.
+    pub fn of_text(ids: Vec<u32>, truncated: bool) -> Self {
+        Self { ids, truncated, media: Vec::new() }
+    }
 }
 
 /// vLLM's `truncate_prompt_tokens`: which part of a prompt the engine keeps.
@@ -40,6 +50,10 @@ impl Keep {
             Self::First(tokens) => prompt.ids.truncate(tokens),
             // Of a prompt whose end is unknown nothing can be said.
             Self::Last(_) if prompt.truncated => prompt.ids.clear(),
+            // Nor of one whose media lie elsewhere then.
+            Self::Last(tokens) if !prompt.media.is_empty() && prompt.ids.len() > tokens => {
+                prompt = PromptIds::of_text(Vec::new(), true);
+            }
             Self::Last(tokens) => {
                 prompt.ids.drain(..prompt.ids.len().saturating_sub(tokens));
             }

@@ -110,7 +110,7 @@ impl PromptEncoder {
 
     fn encode(&self, text: &TextPrompt) -> Result<PromptIds, BodyError> {
         let ids = self.encoder.encode(&text.text, text.add_special_tokens)?;
-        Ok(text.keep.apply(PromptIds { ids, truncated: text.truncated }))
+        Ok(text.keep.apply(PromptIds::of_text(ids, text.truncated)))
     }
 
     fn read(&self, body: &Body) -> Result<Source, BodyError> {
@@ -131,12 +131,12 @@ impl PromptEncoder {
         let keep = Keep::parse(body)?;
         let Some(prompt) = body.prompt_field() else {
             return match body.is_embedded() {
-                true => Ok(Source::Ids(PromptIds { ids: Vec::new(), truncated: true })),
+                true => Ok(Source::Ids(PromptIds::of_text(Vec::new(), true))),
                 false => Err(BodyError::Missing { field: "prompt".to_owned() }),
             };
         };
         Ok(match completion::prompts(prompt)?.first {
-            Prompt::Ids(ids) => Source::Ids(keep.apply(PromptIds { ids, truncated: false })),
+            Prompt::Ids(ids) => Source::Ids(keep.apply(PromptIds::of_text(ids, false))),
             Prompt::Text(text) => Source::Text(TextPrompt {
                 text,
                 truncated: false,

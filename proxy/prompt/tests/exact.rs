@@ -100,7 +100,7 @@ fn hashes_are_exact(
 ) -> u32 {
     let read = cache.read(api, Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let found = encoder.block_hashes(&read, HASHING, cache).unwrap();
-    let right = PromptIds { ids: right.to_vec(), truncated: false };
+    let right = PromptIds::of_text(right.to_vec(), false);
     assert_eq!(found.blocks, block_hashes(&right, cache.key(), HASHING).blocks, "{body}");
     found.reused
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use rankwise_core::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
-use rankwise_core::hash::EngineHash;
+use rankwise_core::hash::{EngineHash, block_extra};
 use rankwise_core::ids::BlockSize;
 
 use super::*;

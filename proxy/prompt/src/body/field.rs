@@ -40,6 +40,7 @@ fields! {
     ContinueFinalMessage "continue_final_message",
     Conversation "conversation",
     Documents "documents",
+    Features "features",
     Input "input",
     InputEmbeds "input_embeds",
     InputIds "input_ids",

@@ -113,7 +113,7 @@ fn an_image_ends_what_is_known() {
     assert!(whole.ids.starts_with(&cut.ids));
     let body = json!({"prompt_embeds": "AA=="}).to_string();
     let embeds = ids_of(&FASTEST, Api::Completions, body.as_bytes()).unwrap();
-    assert_eq!(embeds, PromptIds { ids: Vec::new(), truncated: true });
+    assert_eq!(embeds, PromptIds::of_text(Vec::new(), true));
 }
 
 #[test]
