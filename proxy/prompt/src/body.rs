@@ -17,7 +17,7 @@ pub(crate) use beginning::{Known, Mark, Resumption, STRETCH};
 use cursor::Cursor;
 pub(crate) use cursor::Span;
 pub(crate) use field::Field;
-pub(crate) use raw::{Raw, kind_of_value};
+pub(crate) use raw::{Raw, has_long_number, kind_of_value};
 
 /// A request body whose JSON has been checked, with the places of its fields. Cheap to clone: it shares the bytes.
 #[derive(Clone)]

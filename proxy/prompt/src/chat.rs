@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use self::calls::CallOrder;
 use crate::api::Api;
-use crate::body::{Body, Field, Raw, kind_of_value};
+use crate::body::{Body, Field, Raw, has_long_number, kind_of_value};
 use crate::error::BodyError;
 use crate::ids::Keep;
 use crate::template::{CUT, ContentFormat, Conversation, Template};
@@ -153,6 +153,9 @@ pub(crate) fn later_message(position: usize, raw: &[u8], format: ContentFormat) 
     // Within its list, so that the parser's bound of depth is the same.
     let list = [b"[", raw, b"]"].concat();
     let message = serde_json::from_slice::<Vec<Value>>(&list).ok()?.pop()?;
+    if has_long_number(&message) {
+        return None;
+    }
     let mut cut = false;
     let message = message::normalise(position, message, format, CallOrder::Pydantic, &mut cut).ok()?;
     (!cut).then_some(message)

@@ -78,7 +78,13 @@ impl<'a> Raw<'a> {
 
     /// Parsed whole. Depth is bounded by the parser (127).
     pub(crate) fn value(self) -> Result<serde_json::Value, BodyError> {
-        self.parse()
+        let value = self.parse()?;
+        if has_long_number(&value) {
+            // As an integer Python would print all its digits, as a decimal it would not: here they look the same.
+            let message = format!("{}: a number that may be an integer of more than 64 bits", self.name);
+            return Err(BodyError::Template { message });
+        }
+        Ok(value)
     }
 
     /// Parsed into a type of its own.
@@ -138,6 +144,18 @@ impl<'a> Raw<'a> {
             _ if self.bytes.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => "a decimal",
             _ => "an integer",
         }
+    }
+}
+
+/// Whether a number in it is whole and beyond 64 bits.
+pub(crate) fn has_long_number(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(number) if number.is_f64() => {
+            number.as_f64().is_some_and(|number| number.abs() >= i64::MAX as f64)
+        }
+        serde_json::Value::Array(items) => items.iter().any(has_long_number),
+        serde_json::Value::Object(members) => members.values().any(has_long_number),
+        _ => false,
     }
 }
 

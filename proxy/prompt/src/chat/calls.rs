@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::unknown;
+use crate::body::has_long_number;
 use crate::error::BodyError;
 
 /// The order of a call's fields, which shows in templates that print calls as JSON.
@@ -24,6 +26,11 @@ pub(super) fn normalise(path: &str, mut calls: Vec<Value>, order: CallOrder) -> 
             Some(given) => Some(given.clone()),
             None => None,
         };
+        if parsed.as_ref().is_some_and(has_long_number) {
+            return Err(unknown(
+                "a tool call's arguments hold a number that may be an integer of more than 64 bits",
+            ));
+        }
         let arguments = parsed.filter(Value::is_object).unwrap_or_else(|| json!({}));
         function.insert("arguments".to_owned(), arguments);
         if order == CallOrder::Pydantic {

@@ -237,3 +237,34 @@ fn what_only_the_engine_can_know_is_left_to_it() {
         }
     }
 }
+
+#[test]
+fn a_number_that_python_would_print_in_full_is_left_to_the_engine() {
+    let tool = |number: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"a"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{{"maximum":{number}}}}}}}]}}"#
+        )
+    };
+    let call = |number: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"assistant","tool_calls":[{{"id":"a","type":"function","function":{{"name":"f","arguments":"{{\"x\":{number}}}"}}}}]}}]}}"#
+        )
+    };
+    let read = |body: String| {
+        let body = Body::read(Api::ChatCompletions, Bytes::from(body)).unwrap();
+        Request::parse(&body, &template("")).map(drop)
+    };
+    for number in ["18446744073709551615", "-9223372036854775808", "1.5", "1e3", "0.1e-300"] {
+        assert_eq!(read(tool(number)), Ok(()), "{number}");
+        assert_eq!(read(call(number)), Ok(()), "{number}");
+    }
+    for number in ["18446744073709551616", "-123456789012345678901234567890", "1e30"] {
+        for body in [tool(number), call(number)] {
+            let error = read(body).unwrap_err();
+            assert!(
+                matches!(error, BodyError::Template { .. }) && !error.is_client_fault(),
+                "{number}: {error}"
+            );
+        }
+    }
+}
