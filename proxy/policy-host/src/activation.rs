@@ -9,6 +9,7 @@ use rankwise_core::policy::{Needs, PolicyRequest};
 use crate::answer;
 use crate::compile::Compiled;
 use crate::deadline::thread_cpu;
+use crate::engine::Tier;
 use crate::error::Refusal;
 use crate::failure::{PolicyFailure, bounded};
 use crate::instance::Instance;
@@ -148,9 +149,21 @@ impl Activation {
 
     /// An instance for the calling thread.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Instance, PolicyFailure> {
+        let instance = self.take_better().or_else(|| self.ready().pop());
+        match instance {
+            Some(instance) => Ok(instance),
+            None if self.inline => self.make(),
+            None => Err(PolicyFailure::Instantiate("none is ready yet".into())),
+        }
+    }
+
+    /// One of the best code that there is. If none is ready, one will be.
+    pub(crate) fn take_better(self: &Arc<Self>) -> Option<Instance> {
+        let tier = self.compiled.tier();
         let (instance, left) = {
             let mut ready = self.ready();
-            (ready.pop(), ready.len())
+            let best = ready.iter().rposition(|instance| instance.tier() == tier);
+            (best.map(|at| ready.swap_remove(at)), count(&ready, tier))
         };
         if left < self.runtime.config.spares && !self.refilling.swap(true, Ordering::AcqRel) {
             let activation = Arc::downgrade(self);
@@ -164,17 +177,14 @@ impl Activation {
                 self.refilling.store(false, Ordering::Release);
             }
         }
-        match instance {
-            Some(instance) => Ok(instance),
-            None if self.inline => self.make(),
-            None => Err(PolicyFailure::Instantiate("none is ready yet".into())),
-        }
+        instance
     }
 
-    /// Makes spares until there are enough. On the maker's thread.
+    /// Makes spares until there are enough, and drops those of worse code. On the maker's thread.
     fn refill(&self) {
         self.refilling.store(false, Ordering::Release);
-        while self.ready().len() < self.runtime.config.spares {
+        let tier = self.compiled.tier();
+        while count(&self.ready(), tier) < self.runtime.config.spares {
             match self.make() {
                 Ok(instance) => self.ready().push(instance),
                 Err(failure) => {
@@ -183,10 +193,12 @@ impl Activation {
                 }
             }
         }
+        let worse: Vec<Instance> = self.ready().extract_if(.., |instance| instance.tier() < tier).collect();
+        drop(worse);
     }
 
     pub(crate) fn make(&self) -> Result<Instance, PolicyFailure> {
-        self.made_ready(Instance::create(self.compiled.pre(), &self.runtime.config)?)
+        self.made_ready(Instance::create(&self.compiled.code(), &self.runtime.config)?)
     }
 
     fn made_ready(&self, mut instance: Instance) -> Result<Instance, PolicyFailure> {
@@ -224,6 +236,10 @@ impl Activation {
     }
 }
 
+fn count(instances: &[Instance], tier: Tier) -> usize {
+    instances.iter().filter(|instance| instance.tier() == tier).count()
+}
+
 /// How often an activation waits for instances of earlier ones to go, and how long each time.
 const PATIENCE: usize = 4;
 const PATIENCE_EACH: Duration = Duration::from_millis(500);
@@ -231,7 +247,7 @@ const PATIENCE_EACH: Duration = Duration::from_millis(500);
 /// The maker drops what threads have given up, and lags behind when policies are replaced quickly on a busy machine: the room
 /// that is wanted may be about to come free. For whoever may wait.
 fn create_patiently(runtime: &Runtime, compiled: &Compiled) -> Result<Instance, PolicyFailure> {
-    let create = || Instance::create(compiled.pre(), &runtime.config);
+    let create = || Instance::create(&compiled.code(), &runtime.config);
     for _ in 0..PATIENCE {
         match create() {
             Err(PolicyFailure::Instantiate(_)) => runtime.maker.settle(PATIENCE_EACH),

@@ -1,14 +1,17 @@
-//! From bytes to a policy that can be instantiated.
+//! From bytes to a policy that can be instantiated: at once, and better later.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use arc_swap::ArcSwap;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::PolicyPre;
 use crate::check::{self, Optional};
 use crate::config::HostConfig;
+use crate::engine::{Engines, Tier};
 use crate::error::Refusal;
 use crate::failure::{PolicyFailure, bounded};
 use crate::instance::Instance;
@@ -18,32 +21,52 @@ use crate::version::PolicyVersion;
 /// A compiled policy, not yet configured for a pool.
 pub struct Compiled {
     version: PolicyVersion,
-    pre: PolicyPre<Limits>,
-    optional: Optional,
+    code: ArcSwap<Code>,
+    /// The tier of `code`, for those who ask with every pick.
+    is_optimized: AtomicBool,
+}
+
+/// What one compiler made of a component.
+pub(crate) struct Code {
+    pub(crate) tier: Tier,
+    pub(crate) pre: PolicyPre<Limits>,
+    pub(crate) optional: Optional,
 }
 
 impl Compiled {
+    fn new(version: PolicyVersion, code: Code) -> Arc<Self> {
+        let is_optimized = AtomicBool::new(code.tier == Tier::Optimized);
+        Arc::new(Self { version, code: ArcSwap::from_pointee(code), is_optimized })
+    }
+
     /// Which version it is.
     pub fn version(&self) -> &PolicyVersion {
         &self.version
     }
 
+    /// Which compiler made the code that new instances run. It grows once at most.
+    pub fn tier(&self) -> Tier {
+        if self.is_optimized.load(Ordering::Acquire) { Tier::Optimized } else { Tier::Baseline }
+    }
+
     /// Whether it tells a score per row.
     pub fn has_scorer(&self) -> bool {
-        self.optional.score.is_some()
+        self.code.load().optional.score.is_some()
     }
 
     /// Whether it learns from how requests end.
     pub fn has_learner(&self) -> bool {
-        self.optional.learn.is_some()
+        self.code.load().optional.learn.is_some()
     }
 
-    pub(crate) fn pre(&self) -> &PolicyPre<Limits> {
-        &self.pre
+    /// What new instances are made of.
+    pub(crate) fn code(&self) -> Arc<Code> {
+        self.code.load_full()
     }
 
-    pub(crate) fn optional(&self) -> Optional {
-        self.optional
+    fn improve(&self, code: Code) {
+        self.code.store(Arc::new(code));
+        self.is_optimized.store(true, Ordering::Release);
     }
 }
 
@@ -53,13 +76,39 @@ impl std::fmt::Debug for Compiled {
     }
 }
 
-/// Compiles `wasm` on a thread of its own, which yields to all others, and tries whether it can be instantiated.
+/// Compiles `wasm`, a large one by the quick compiler if that takes it: then [`optimize`] has still to be called.
 pub(crate) fn compile(
-    engine: &Engine,
+    engines: &Engines,
     config: &HostConfig,
     version: PolicyVersion,
     wasm: &[u8],
 ) -> Result<Arc<Compiled>, Refusal> {
+    if wasm.len() >= config.baseline_bytes_min {
+        match compile_as(Tier::Baseline, engines, config, wasm) {
+            Ok(code) => return Ok(Compiled::new(version, code)),
+            // It does not know all instructions. If that is not the reason, the other will say so.
+            Err(refusal) => {
+                tracing::info!(policy = %version, %refusal, "not compiled by the baseline compiler");
+            }
+        }
+    }
+    Ok(Compiled::new(version, compile_as(Tier::Optimized, engines, config, wasm)?))
+}
+
+/// Compiles `wasm`, which `compiled` was made of, once more: instances made from now on are faster.
+pub(crate) fn optimize(engines: &Engines, config: &HostConfig, compiled: &Compiled, wasm: &[u8]) {
+    match compile_as(Tier::Optimized, engines, config, wasm) {
+        Ok(code) => {
+            compiled.improve(code);
+            tracing::info!(policy = %compiled.version, "optimized");
+        }
+        Err(refusal) => tracing::warn!(policy = %compiled.version, %refusal, "not optimized"),
+    }
+}
+
+/// Compiles on a thread of its own, which yields to all others, and tries whether the code can be instantiated.
+fn compile_as(tier: Tier, engines: &Engines, config: &HostConfig, wasm: &[u8]) -> Result<Code, Refusal> {
+    let engine = engines.of(tier).map_err(|error| Refusal::Compile(error.to_string()))?;
     let component = thread::scope(|scope| {
         let compile = || {
             // Linux has a nice value per thread. Without it compiling is only less polite.
@@ -74,15 +123,19 @@ pub(crate) fn compile(
             .map_err(|_| Refusal::Compile("the compiler panicked".into()))?
             .map_err(|error| Refusal::Compile(bounded(&format!("{error:#}"))))
     })?;
+    link(tier, engine, config, &component)
+}
+
+fn link(tier: Tier, engine: &Engine, config: &HostConfig, component: &Component) -> Result<Code, Refusal> {
     check::world(&component.component_type(), engine)?;
     let types = |error: wasmtime::Error| Refusal::Types(bounded(&format!("{error:#}")));
-    let pre = Linker::new(engine).instantiate_pre(&component).map_err(types)?;
-    let optional = check::optional(&component);
-    let compiled = Compiled { version, pre: PolicyPre::new(pre).map_err(types)?, optional };
+    let pre = Linker::new(engine).instantiate_pre(component).map_err(types)?;
+    let optional = check::optional(component);
+    let code = Code { tier, pre: PolicyPre::new(pre).map_err(types)?, optional };
     // Types are compared when an instance is made: nothing shall be found wrong later.
-    match Instance::create(&compiled.pre, config) {
-        Ok(mut instance) => match instance.check_optional(optional) {
-            Ok(()) => Ok(Arc::new(compiled)),
+    match Instance::create(&code, config) {
+        Ok(mut instance) => match instance.check_optional() {
+            Ok(()) => Ok(code),
             Err(error) => Err(types(error)),
         },
         Err(PolicyFailure::Instantiate(text)) => Err(Refusal::Types(text)),

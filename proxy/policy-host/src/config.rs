@@ -29,6 +29,9 @@ pub struct HostConfig {
     pub inline_cost_max: Duration,
     /// Instances that one request thread holds: pools x (active, canary, shadow), and a previous one. Default 32.
     pub thread_instances_max: usize,
+    /// Components of so many bytes or more begin with what a quick compiler makes of them, while a better one works in the
+    /// background. Default 1 MiB: below, compiling takes well under a second.
+    pub baseline_bytes_min: usize,
     /// What is added to the nice value of the thread that compiles. Default 10.
     pub compile_nice: i32,
     /// Names of policies whose versions are remembered. Default 256.
@@ -49,6 +52,7 @@ impl Default for HostConfig {
             spares: 2,
             inline_cost_max: Duration::from_millis(1),
             thread_instances_max: 32,
+            baseline_bytes_min: 1 << 20,
             compile_nice: 10,
             names_max: 256,
             failures: FailureThresholds::default(),

@@ -1,4 +1,6 @@
-//! The compiler and the pool of memory that instances live in.
+//! The compilers, and the pools of memory that instances live in: one engine for each compiler.
+
+use std::sync::OnceLock;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 
@@ -6,8 +8,63 @@ use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 
-/// An engine within these bounds.
-pub(crate) fn build(config: &HostConfig) -> Result<Engine, HostError> {
+/// Which compiler made a policy's code. Later ones make faster code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Winch: one pass, in a tenth of the time. A policy of many megabytes, as one with a JavaScript engine in it, would else
+    /// take half a minute to upload.
+    Baseline,
+    /// Cranelift.
+    Optimized,
+}
+
+impl Tier {
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Optimized => "optimized",
+        }
+    }
+}
+
+/// The engines of a host. The baseline one is set up when it is first wanted.
+pub(crate) struct Engines {
+    config: HostConfig,
+    optimized: Engine,
+    baseline: OnceLock<Engine>,
+}
+
+impl Engines {
+    /// Within these bounds, each.
+    pub(crate) fn new(config: &HostConfig) -> Result<Self, HostError> {
+        let optimized = build(config, Tier::Optimized)?;
+        Ok(Self { config: config.clone(), optimized, baseline: OnceLock::new() })
+    }
+
+    /// That of a tier.
+    pub(crate) fn of(&self, tier: Tier) -> Result<&Engine, HostError> {
+        if tier == Tier::Optimized {
+            return Ok(&self.optimized);
+        }
+        if self.baseline.get().is_none() {
+            let engine = build(&self.config, tier)?;
+            // Somebody else may have been quicker.
+            let _ = self.baseline.set(engine);
+        }
+        Ok(self.baseline.get().unwrap_or(&self.optimized))
+    }
+
+    /// Has calls that run in any of them looked at.
+    pub(crate) fn increment_epoch(&self) {
+        self.optimized.increment_epoch();
+        if let Some(baseline) = self.baseline.get() {
+            baseline.increment_epoch();
+        }
+    }
+}
+
+fn build(config: &HostConfig, tier: Tier) -> Result<Engine, HostError> {
     let instances = config.instances_max.max(1);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -24,12 +81,16 @@ pub(crate) fn build(config: &HostConfig) -> Result<Engine, HostError> {
 
     let mut settings = Config::new();
     settings
-        .strategy(Strategy::Cranelift)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        // Decisions are replayed elsewhere: the same bits on every machine.
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
         .concurrency_support(false);
+    match tier {
+        Tier::Baseline => settings.strategy(Strategy::Winch),
+        // Decisions are replayed elsewhere: the same bits on every machine. The other compiler has no such setting.
+        Tier::Optimized => settings
+            .strategy(Strategy::Cranelift)
+            .cranelift_nan_canonicalization(true)
+            .relaxed_simd_deterministic(true),
+    };
     Engine::new(&settings).map_err(|error| HostError::Setup(format!("{error:#}")))
 }

@@ -1,4 +1,4 @@
-//! The host itself: one engine, one maker of instances, one compile at a time.
+//! The host itself: its engines, one maker of instances, one compile at a time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +7,7 @@ use crate::catalogue::Versions;
 use crate::check;
 use crate::compile::{self, Compiled};
 use crate::config::HostConfig;
+use crate::engine::Tier;
 use crate::error::{HostError, Refusal};
 use crate::runtime::Runtime;
 use crate::smoke::Smoke;
@@ -52,7 +53,8 @@ impl PolicyHost {
     }
 
     /// Checks that `wasm` is a component that fits, and compiles it. Blocks, one compile at a time; the same bytes under
-    /// the same name are compiled once while somebody holds the result.
+    /// the same name are compiled once while somebody holds the result. What is large is compiled twice: quickly here, and
+    /// well in the background, which instances take over as they come.
     ///
     /// # Errors
     /// [`HostError::Refused`], which says what about the component does not fit.
@@ -72,9 +74,13 @@ impl PolicyHost {
             return Ok(compiled);
         }
         let version = PolicyVersion { name: name.to_owned(), number, digest, bytes: wasm.len() };
-        let compiled = compile::compile(&self.runtime.engine, &self.runtime.config, version, wasm)
-            .map_err(|refusal| refusal.of(name))?;
+        let Runtime { engines, config, optimizer, .. } = &*self.runtime;
+        let compiled =
+            compile::compile(engines, config, version, wasm).map_err(|refusal| refusal.of(name))?;
         self.catalogue.versions().compiled(&compiled);
+        if compiled.tier() < Tier::Optimized {
+            optimizer.hand_over(&compiled, wasm);
+        }
         Ok(compiled)
     }
 

@@ -6,9 +6,11 @@ use rankwise_core::policy::{Phase, PolicyRequest};
 use wasmtime::component::{self, ComponentExportIndex};
 use wasmtime::{Store, Trap};
 
-use crate::bindings::{self, Policy, PolicyPre};
+use crate::bindings::{self, Policy};
 use crate::check::Optional;
+use crate::compile::Code;
 use crate::config::HostConfig;
+use crate::engine::Tier;
 use crate::failure::{PolicyFailure, bounded};
 use crate::limits::Limits;
 use crate::needs::HEADERS_MAX;
@@ -21,11 +23,15 @@ pub(crate) struct Instance {
     store: Store<Limits>,
     instance: component::Instance,
     policy: Policy,
+    optional: Optional,
+    tier: Tier,
 }
 
 impl Instance {
     /// A new one, not yet configured.
-    pub(crate) fn create(pre: &PolicyPre<Limits>, config: &HostConfig) -> Result<Self, PolicyFailure> {
+    pub(crate) fn create(code: &Code, config: &HostConfig) -> Result<Self, PolicyFailure> {
+        let Code { tier, pre, optional } = code;
+        let (tier, optional) = (*tier, *optional);
         let mut store = Store::new(pre.engine(), Limits::new(config));
         store.limiter(|limits| limits);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
@@ -33,13 +39,18 @@ impl Instance {
         begin(&mut store, config.configure_cpu_budget);
         let instantiated = pre.instance_pre().instantiate(&mut store);
         match instantiated.and_then(|instance| Ok((instance, Policy::new(&mut store, &instance)?))) {
-            Ok((instance, policy)) => Ok(Self { store, instance, policy }),
+            Ok((instance, policy)) => Ok(Self { store, instance, policy, optional, tier }),
             // What is wrong with the instance is not what is wrong with the call: memory that never was there.
             Err(error) => Err(match failure(&store, &error) {
                 PolicyFailure::Trap(text) => PolicyFailure::Instantiate(text),
                 other => other,
             }),
         }
+    }
+
+    /// Which compiler made its code.
+    pub(crate) fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// Configures it.
@@ -75,8 +86,19 @@ impl Instance {
         answer.map_err(|error| failure(&self.store, &error))
     }
 
-    /// Asks for a score per row, by the function that the component exports for it.
+    /// Asks for a score per row, if the component exports a function for it.
     pub(crate) fn score(
+        &mut self,
+        budget: Duration,
+        request: &PolicyRequest,
+        rows: u32,
+        columns: &[u32],
+    ) -> Option<Result<Vec<f32>, PolicyFailure>> {
+        let function = self.optional.score?;
+        Some(self.score_by(&function, budget, request, rows, columns))
+    }
+
+    fn score_by(
         &mut self,
         function: &ComponentExportIndex,
         budget: Duration,
@@ -97,14 +119,14 @@ impl Instance {
         Ok(scores)
     }
 
-    /// Tells it how requests ended; a figure for each target.
+    /// Tells it how requests ended; a figure for each target. A component that does not learn has none.
     pub(crate) fn learn(
         &mut self,
-        function: &ComponentExportIndex,
         budget: Duration,
         targets: &[u32],
         outcomes: &[u64],
     ) -> Result<Vec<u32>, PolicyFailure> {
+        let Some(function) = self.optional.learn else { return Ok(vec![0; targets.len()]) };
         begin(&mut self.store, budget);
         let learn = self.instance.get_typed_func::<Learning<'_>, (Vec<u32>,)>(&mut self.store, function);
         let learned = learn.and_then(|learn| learn.call(&mut self.store, (targets, outcomes)));
@@ -117,11 +139,11 @@ impl Instance {
     }
 
     /// Whether what it exports beside the picker has the right types.
-    pub(crate) fn check_optional(&mut self, optional: Optional) -> wasmtime::Result<()> {
-        if let Some(score) = &optional.score {
+    pub(crate) fn check_optional(&mut self) -> wasmtime::Result<()> {
+        if let Some(score) = &self.optional.score {
             self.instance.get_typed_func::<Scoring<'_>, (Vec<f32>,)>(&mut self.store, score)?;
         }
-        if let Some(learn) = &optional.learn {
+        if let Some(learn) = &self.optional.learn {
             self.instance.get_typed_func::<Learning<'_>, (Vec<u32>,)>(&mut self.store, learn)?;
         }
         Ok(())

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::ComponentExportIndex;
-
 use crate::activation::Activation;
 use crate::failure::PolicyFailure;
 use crate::instance::Instance;
@@ -11,7 +9,6 @@ use crate::instance::Instance;
 /// One instance of an activation that never picks, and may remember. After an error it is dead: to be dropped.
 pub struct Learner {
     activation: Arc<Activation>,
-    function: ComponentExportIndex,
     instance: Instance,
 }
 
@@ -24,9 +21,11 @@ impl Learner {
     /// # Errors
     /// When there is no instance to be had.
     pub fn of(activation: &Arc<Activation>) -> Option<Result<Self, PolicyFailure>> {
-        let function = activation.compiled().optional().learn?;
+        if !activation.compiled().has_learner() {
+            return None;
+        }
         let activation = Arc::clone(activation);
-        Some(activation.make().map(|instance| Self { activation, function, instance }))
+        Some(activation.make().map(|instance| Self { activation, instance }))
     }
 
     /// Whose it is.
@@ -47,7 +46,7 @@ impl Learner {
         numbers.push(OUTCOME_FIELDS as u64);
         numbers.extend(outcomes.iter().flatten());
         let budget = self.activation.runtime().config.configure_cpu_budget;
-        self.instance.learn(&self.function, budget, targets, &numbers)
+        self.instance.learn(budget, targets, &numbers)
     }
 }
 

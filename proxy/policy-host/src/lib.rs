@@ -9,8 +9,8 @@
 //! away. It is held to a budget of CPU time per call, to a memory cap, and to answers that the table allows; whatever
 //! goes wrong is a [`PolicyFailure`], for which the caller has a fallback.
 //!
-//! Compiling and activating block, for milliseconds (a small Rust policy) or seconds (an embedded JavaScript engine):
-//! call them on a thread of their own.
+//! Compiling and activating block, for milliseconds (a small Rust policy) or a second or two (an embedded JavaScript engine,
+//! which a quick compiler takes first and a good one, in the background, once more): call them on a thread of their own.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ mod learner;
 mod limits;
 mod maker;
 mod needs;
+mod optimizer;
 mod runtime;
 mod slot;
 mod smoke;
@@ -43,6 +44,7 @@ mod window;
 pub use activation::{Activation, PoolInfo};
 pub use compile::Compiled;
 pub use config::{FailureThresholds, HostConfig};
+pub use engine::Tier;
 pub use error::{HostError, Refusal};
 pub use failure::{FailureKind, PolicyFailure};
 pub use host::PolicyHost;

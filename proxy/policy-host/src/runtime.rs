@@ -1,20 +1,21 @@
-//! What every activation needs for as long as it lives: the engine with its epochs, and the maker.
+//! What every activation needs for as long as it lives: the engines with their epochs, and the maker.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::Engine;
-
 use crate::config::HostConfig;
-use crate::engine;
+use crate::engine::Engines;
 use crate::error::HostError;
 use crate::maker::Maker;
+use crate::optimizer::Optimizer;
 use crate::ticker::Ticker;
 
-/// Engine and threads of a host. They end with its last holder.
+/// Engines and threads of a host. They end with its last holder.
 pub(crate) struct Runtime {
     pub(crate) config: HostConfig,
     pub(crate) maker: Maker,
-    pub(crate) engine: Engine,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) engines: Arc<Engines>,
     last_id: AtomicU64,
     _ticker: Ticker,
 }
@@ -22,12 +23,13 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn start(config: HostConfig) -> Result<Self, HostError> {
         let setup = |error: std::io::Error| HostError::Setup(format!("start a thread: {error}"));
-        let engine = engine::build(&config)?;
+        let engines = Arc::new(Engines::new(&config)?);
         let maker = Maker::start().map_err(setup)?;
         Ok(Self {
-            _ticker: Ticker::start(&engine, maker.inbox()).map_err(setup)?,
+            _ticker: Ticker::start(&engines, maker.inbox()).map_err(setup)?,
+            optimizer: Optimizer::start(&engines, &config).map_err(setup)?,
             maker,
-            engine,
+            engines,
             config,
             last_id: AtomicU64::new(0),
         })

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rankwise_core::policy::{Decision, PolicyRequest};
-use wasmtime::component::ComponentExportIndex;
 
 use crate::activation::Activation;
 use crate::answer;
+use crate::engine::Tier;
 use crate::failure::{PolicyFailure, bounded};
 use crate::instance::Instance;
 
@@ -22,6 +22,17 @@ struct Entry {
     activation: Arc<Activation>,
     instance: Instance,
     last_used: u64,
+}
+
+impl Entry {
+    /// Takes an instance of better code, as soon as there is one.
+    #[cold]
+    fn renew(&mut self) {
+        if let Some(better) = self.activation.take_better() {
+            let old = std::mem::replace(&mut self.instance, better);
+            hand_over(old, Arc::clone(&self.activation));
+        }
+    }
 }
 
 impl ThreadPolicies {
@@ -74,23 +85,23 @@ impl ThreadPolicies {
         rows: u32,
         columns: &[u32],
     ) -> Option<Result<Vec<f32>, PolicyFailure>> {
-        let function = activation.compiled().optional().score?;
-        Some(self.score_by(&function, activation, request, rows, columns))
+        if !activation.compiled().has_scorer() {
+            return None;
+        }
+        let position = match self.position(activation) {
+            Ok(position) => position,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let budget = activation.runtime().config.cpu_budget;
+        let scored = self.entries[position].instance.score(budget, request, rows, columns)?;
+        // What answered with another number of scores is spoilt no less than what trapped.
+        Some(scored.inspect_err(|_| self.replace(position)))
     }
 
-    fn score_by(
-        &mut self,
-        function: &ComponentExportIndex,
-        activation: &Arc<Activation>,
-        request: &PolicyRequest,
-        rows: u32,
-        columns: &[u32],
-    ) -> Result<Vec<f32>, PolicyFailure> {
-        let position = self.position(activation)?;
-        let budget = activation.runtime().config.cpu_budget;
-        let scored = self.entries[position].instance.score(function, budget, request, rows, columns);
-        // What answered with another number of scores is spoilt no less than what trapped.
-        scored.inspect_err(|_| self.replace(position))
+    /// Which compiler made the code that this thread runs for an activation; none if it has not been asked yet.
+    pub fn tier(&self, activation: &Activation) -> Option<Tier> {
+        let entry = self.entries.iter().find(|entry| entry.activation.id() == activation.id())?;
+        Some(entry.instance.tier())
     }
 
     /// Gives up instances of policies that are no longer in force, but for the last one used. Also done by a pick that
@@ -116,7 +127,11 @@ impl ThreadPolicies {
             None => self.adopt(activation)?,
         };
         self.clock += 1;
-        self.entries[position].last_used = self.clock;
+        let entry = &mut self.entries[position];
+        entry.last_used = self.clock;
+        if entry.instance.tier() < activation.compiled().tier() {
+            entry.renew();
+        }
         Ok(position)
     }
 

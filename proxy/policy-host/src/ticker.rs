@@ -1,11 +1,10 @@
-//! The thread that advances the engine's epoch, so that a long call is looked at every millisecond, and tells the maker of its jobs.
+//! The thread that advances the engines' epochs, so that a long call is looked at every millisecond, and tells the maker of its jobs.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::Engine;
-
+use crate::engine::Engines;
 use crate::maker::Inbox;
 
 /// One epoch.
@@ -18,9 +17,9 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine, inbox: Arc<Inbox>) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: &Arc<Engines>, inbox: Arc<Inbox>) -> std::io::Result<Self> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let (engine, told) = (engine.clone(), Arc::clone(&stop));
+        let (engines, told) = (Arc::clone(engines), Arc::clone(&stop));
         let thread = thread::Builder::new().name("policy-epoch".into()).spawn(move || {
             let (stopped, changed) = &*told;
             let mut guard = stopped.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +32,7 @@ impl Ticker {
                     return;
                 }
                 if timeout.timed_out() {
-                    engine.increment_epoch();
+                    engines.increment_epoch();
                     inbox.tell();
                 }
                 guard = stopped;

@@ -24,6 +24,10 @@ pub struct PolicyHost {
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub component_bytes_max: usize,
+    /// Components of so many bytes or more are compiled quickly first, and a second time, for speed, in the background.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub baseline_bytes_min: usize,
     /// Components kept in memory, the active ones included. An activation beyond it forgets the oldest unused one.
     pub versions_max: NonZeroUsize,
     /// Time between two looks at the policy files that the config names.
@@ -40,6 +44,7 @@ impl Default for PolicyHost {
             cpu_budget: Duration::from_millis(2),
             memory_bytes_max: 64 << 20,
             component_bytes_max: 64 << 20,
+            baseline_bytes_min: 1 << 20,
             versions_max: NonZeroUsize::MIN.saturating_add(15),
             watch_interval: Duration::from_secs(2),
             failures: FailureLimits::default(),

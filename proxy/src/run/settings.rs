@@ -65,6 +65,7 @@ pub(super) fn policy_host(config: &Config) -> HostConfig {
         cpu_budget: host.cpu_budget,
         memory_bytes_max: host.memory_bytes_max,
         component_bytes_max: host.component_bytes_max,
+        baseline_bytes_min: host.baseline_bytes_min,
         instances_max: u32::try_from(instances).unwrap_or(u32::MAX).clamp(64, 1024),
         failures: FailureThresholds {
             failures: failures.count.get(),

@@ -12,3 +12,4 @@ mod sdk;
 mod spoilt;
 mod swapped;
 mod text;
+mod tiers;

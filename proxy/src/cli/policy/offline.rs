@@ -30,7 +30,13 @@ impl Component {
         let settings: Map<String, Value> = serde_json::from_str(&self.settings)
             .map_err(|error| UsageError(format!("--settings: expected a JSON object: {error}")))?;
         let wasm = std::fs::read(&self.file).with_context(|| self.file.display().to_string())?;
-        let host = PolicyHost::new(HostConfig { instances_max: 16, cpu_budget, ..HostConfig::default() })?;
+        let host = PolicyHost::new(HostConfig {
+            instances_max: 16,
+            cpu_budget,
+            // What is measured is the code that serves in the end.
+            baseline_bytes_min: usize::MAX,
+            ..HostConfig::default()
+        })?;
         let pool = PoolInfo { model: "example".to_owned(), block_size: self.block_size };
         let activated = host.compile(&self.name(), &wasm).and_then(|compiled| {
             host.activate(&compiled, &pool, &Value::Object(settings), &Smoke::example(), 2)
