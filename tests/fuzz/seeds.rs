@@ -205,6 +205,13 @@ impl Seeds {
             self.write("request_body", &format!("body-{number}"), body.as_bytes())?;
             self.write("prompt", &format!("body-{number}"), body.as_bytes())?;
         }
+        let answers = [
+            r#"{"choices":[{"text":"x"}],"kv_transfer_params":{"do_remote_prefill":true,"remote_block_ids":[[1,2]],"remote_port":5601}}"#,
+            r#"{"choices":[{"disaggregated_params":{"request_type":"context_only","ctx_request_id":9007199254740993}}],"prompt_token_ids":[1,2]}"#,
+        ];
+        for (number, answer) in answers.iter().enumerate() {
+            self.write("handover", &format!("answer-{number}"), answer.as_bytes())?;
+        }
         let settings =
             [r#"{"preset":"dynamo","temperature":0.5}"#, r#"{"pending_hit_weight":1e-3,"wait_ms":7}"#];
         for (number, text) in settings.iter().enumerate() {
