@@ -139,6 +139,19 @@ fn schema_and_reference_are_printed() {
 }
 
 /// Writes `bytes` into a folder and checks them as a policy.
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    for args in
+        [&["schema"][..], &["check", "good/full.yaml"], &["policy", "check", "../../policies/dist/kv.wasm"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rankwise"));
+        let output = command.args(args).current_dir(configs()).stdout(writer).output().expect("runs");
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
 fn checked(folder: &Path, bytes: &[u8]) -> Output {
     let file = folder.join("mine.wasm");
     std::fs::write(&file, bytes).expect("writes");

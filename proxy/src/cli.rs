@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod failure;
 mod launch;
+mod out;
 mod overrides;
 mod policy;
 mod replay;
@@ -58,6 +59,7 @@ where
     };
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<out::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }
 }

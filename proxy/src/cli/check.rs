@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::launch;
+use super::{launch, out};
 use crate::config::{self, Config, PolicySource};
 
 /// Check a config file: exit 0, or 64 with the place and what was expected there
@@ -23,8 +23,7 @@ impl Check {
         if self.live {
             launch::check_live(&config)?;
         }
-        println!("ok: {}", summary(&config));
-        Ok(())
+        out::line(format_args!("ok: {}", summary(&config)))
     }
 }
 

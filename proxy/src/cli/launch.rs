@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use tokio::runtime::Runtime;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{DemoOptions, SimOptions};
+use super::{DemoOptions, SimOptions, out};
 use crate::config::Config;
 use crate::{check, demo, logging, run, simulate};
 
@@ -45,7 +45,7 @@ pub(super) fn sim(options: &SimOptions) -> Result<()> {
 pub(super) fn check_live(config: &Config) -> Result<()> {
     let found = runtime()?.block_on(check::live(config));
     for line in found.iter().flat_map(check::Found::lines) {
-        println!("{line}");
+        out::line(line)?;
     }
     if found.iter().all(check::Found::is_fine) {
         Ok(())

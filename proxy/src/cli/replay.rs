@@ -9,6 +9,7 @@ use clap::Args;
 use rankwise_sim::Timing;
 use rankwise_sim::model::core::CoreSpec;
 
+use super::out;
 use super::sim::{lockstep, speed};
 use crate::config::Lockstep;
 use crate::replay::simulate::{self, FleetShape, Progress};
@@ -121,9 +122,9 @@ impl Replay {
         let report = replay::run(bytes, &self.policies, self.show)
             .map_err(|error| error.context(self.file.display().to_string()))?;
         if self.json {
-            println!("{:#}", serde_json::json!(report));
+            out::line(format_args!("{:#}", serde_json::json!(report)))?;
         } else {
-            print!("{}", report.text());
+            out::print(report.text())?;
         }
         if !report.is_exact() {
             bail!("replay: the recorded policy does not decide as recorded");
@@ -141,17 +142,17 @@ impl Replay {
         let figures =
             replay::simulate(&trace, &self.policies, &fleet, &mut |policy, at| shown.show(policy, at))?;
         if self.json {
-            println!("{:#}", serde_json::json!({ "policies": figures }));
+            out::line(format_args!("{:#}", serde_json::json!({ "policies": figures })))?;
         } else {
-            println!(
+            out::line(format_args!(
                 "{} requests, {} workers of {} ranks, {} blocks of {} tokens each; times are simulated\n",
                 trace.requests().len(),
                 fleet.workers,
                 fleet.ranks,
                 fleet.core.blocks,
                 fleet.core.block_size
-            );
-            print!("{}", simulate::table(&figures));
+            ))?;
+            out::print(simulate::table(&figures))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::out;
 use crate::config::{reference, schema};
 
 /// Print the JSON schema of the config file
@@ -14,7 +15,6 @@ pub(super) struct PrintSchema {
 
 impl PrintSchema {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        print!("{}", if self.reference { reference::markdown() } else { schema::schema_text() });
-        Ok(())
+        out::print(if self.reference { reference::markdown() } else { schema::schema_text() })
     }
 }

@@ -55,7 +55,6 @@ impl Activate {
         let pool = &self.choice.pool;
         let answer = self.admin.ask(Method::PUT, &pool_path(pool, "policy"), body.to_string())?;
         let policy = answer["policy"].as_str().context("the answer names no policy")?;
-        self.admin.print(&answer, &format!("pool {pool}: {policy} decides"));
-        Ok(())
+        self.admin.print(&answer, &format!("pool {pool}: {policy} decides"))
     }
 }

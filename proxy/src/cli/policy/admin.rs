@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::super::launch;
+use super::super::{launch, out};
 use crate::config::BaseUrl;
 use crate::upstream::Origin;
 
@@ -89,12 +89,8 @@ impl Admin {
     }
 
     /// Prints an answer: all of it as JSON if that was asked for, else this line.
-    pub(super) fn print(&self, answer: &Value, line: &str) {
-        if self.json {
-            println!("{answer:#}");
-        } else {
-            println!("{line}");
-        }
+    pub(super) fn print(&self, answer: &Value, line: &str) -> anyhow::Result<()> {
+        if self.json { out::line(format_args!("{answer:#}")) } else { out::line(line) }
     }
 }
 

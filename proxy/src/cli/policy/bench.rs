@@ -12,6 +12,7 @@ use rankwise_policy_kv::Kv;
 use super::offline::Component;
 use super::table::Table;
 use crate::cli::failure::DataError;
+use crate::cli::out;
 
 /// Measure how long a policy's picks take, beside the policy kv as native code
 #[derive(Debug, Args)]
@@ -37,8 +38,11 @@ impl Bench {
         let (_host, activation) = self.component.activate(CPU_BUDGET)?;
         let needs = activation.needs();
         let (count, name) = (needs.columns.len(), &activation.version().name);
-        println!("policy {name}, {count} columns; closed loop on one thread, times in ns");
-        println!("{:>6} {:>12} {:>12} {:>14} {:>12}", "rows", "p50", "p99", "native kv p50", "ratio");
+        out::line(format_args!("policy {name}, {count} columns; closed loop on one thread, times in ns"))?;
+        out::line(format_args!(
+            "{:>6} {:>12} {:>12} {:>14} {:>12}",
+            "rows", "p50", "p99", "native kv p50", "ratio"
+        ))?;
         let mut policies = ThreadPolicies::new();
         for rows in ROWS {
             let tables: Vec<_> = (0..TABLES)
@@ -58,7 +62,8 @@ impl Bench {
             }
             let native = native_kv(self.picks, self.component.block_size(), &tables)?;
             let (p50, p99, kv) = (percentile(&times, 50), percentile(&times, 99), percentile(&native, 50));
-            println!("{rows:>6} {p50:>12} {p99:>12} {kv:>14} {:>12.2}", p50 as f64 / kv.max(1) as f64);
+            let ratio = p50 as f64 / kv.max(1) as f64;
+            out::line(format_args!("{rows:>6} {p50:>12} {p99:>12} {kv:>14} {ratio:>12.2}"))?;
         }
         Ok(())
     }

@@ -52,8 +52,7 @@ impl Canary {
         } else {
             self.admin.ask(Method::GET, &path, "")?
         };
-        self.admin.print(&answer, &line(pool, &answer));
-        Ok(())
+        self.admin.print(&answer, &line(pool, &answer))
     }
 }
 
@@ -85,7 +84,6 @@ impl Promote {
         let path = pool_path(&self.pool, "canary/promote");
         let answer = self.admin.ask(Method::POST, &path, self.by.sign(json!({})).to_string())?;
         let policy = answer["policy"].as_str().unwrap_or_default();
-        self.admin.print(&answer, &format!("pool {}: {policy} decides", self.pool));
-        Ok(())
+        self.admin.print(&answer, &format!("pool {}: {policy} decides", self.pool))
     }
 }

@@ -7,6 +7,7 @@ use rankwise_policy_host::{HostConfig, ThreadPolicies};
 use super::offline::Component;
 use super::table::Table;
 use crate::cli::failure::DataError;
+use crate::cli::out;
 
 /// Check a policy's component: exit 0, or 65 and what is wrong with it
 #[derive(Debug, Args)]
@@ -48,9 +49,8 @@ impl Check {
                 sequence += 1;
             }
         }
-        println!("ok: {} ({} bytes, sha256:{})", version.name, version.bytes, version.digest);
-        println!("{}", described(needs));
-        Ok(())
+        out::line(format_args!("ok: {} ({} bytes, sha256:{})", version.name, version.bytes, version.digest))?;
+        out::line(described(needs))
     }
 }
 

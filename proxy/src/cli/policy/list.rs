@@ -21,8 +21,7 @@ impl List {
         let pools = self.admin.ask(Method::GET, "/v1/pools", "")?;
         let text = table(&policies, &pools);
         let all = json!({ "policies": policies, "pools": pools["pools"] });
-        self.admin.print(&all, text.trim_end());
-        Ok(())
+        self.admin.print(&all, text.trim_end())
     }
 }
 

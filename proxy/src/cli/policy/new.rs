@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::cli::failure::UsageError;
+use crate::cli::out;
 
 /// Begin a policy: a folder with the source of one that works, its test, and how it is built
 #[derive(Debug, Args)]
@@ -45,8 +46,7 @@ impl New {
             Language::Js => "npm install, npm test, then npm run build",
             Language::Python => "python -m unittest, then ./build",
         };
-        println!("{}: {steps}; README.md says more", folder.display());
-        Ok(())
+        out::line(format_args!("{}: {steps}; README.md says more", folder.display()))
     }
 }
 

@@ -35,7 +35,6 @@ impl Push {
         }
         let answer = self.admin.ask(Method::POST, &path, wasm)?;
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-        self.admin.print(&answer, &format!("{} sha256:{}", text("policy"), text("digest")));
-        Ok(())
+        self.admin.print(&answer, &format!("{} sha256:{}", text("policy"), text("digest")))
     }
 }

@@ -24,7 +24,6 @@ impl Rollback {
         let path = pool_path(&self.pool, "policy/rollback");
         let answer = self.admin.ask(Method::POST, &path, self.by.sign(json!({})).to_string())?;
         let policy = answer["policy"].as_str().context("the answer names no policy")?;
-        self.admin.print(&answer, &format!("pool {}: {policy} decides", self.pool));
-        Ok(())
+        self.admin.print(&answer, &format!("pool {}: {policy} decides", self.pool))
     }
 }

@@ -36,8 +36,7 @@ impl Shadow {
         } else {
             self.admin.ask(Method::GET, &path, "")?
         };
-        self.admin.print(&answer, &line(pool, &answer));
-        Ok(())
+        self.admin.print(&answer, &line(pool, &answer))
     }
 }
 
