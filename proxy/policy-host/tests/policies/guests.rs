@@ -1,7 +1,7 @@
 //! A host for policies by hand, and asking them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rankwise_core::policy::{Decision, PolicyRequest};
 use rankwise_policy_host::{
@@ -53,4 +53,13 @@ pub(crate) fn pick(
     let table = [10, 10, 11, 11, 0, 1, 0, 1];
     let columns = &table[..4 * activation.needs().columns.len()];
     policies.pick(activation, &request, 4, columns, |worker| table[..4].contains(&worker))
+}
+
+/// Waits for what another thread does.
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
 }

@@ -2,21 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 
 use rankwise_core::ids::Millis;
 use rankwise_core::policy::Decision;
 use rankwise_policy_host::{Activation, PolicyLane, PolicySlot, Serving, ThreadPolicies};
 
 use super::guests::*;
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn after_publishing_only_the_new_one_answers() {

@@ -1,20 +1,11 @@
 //! Large policies: quick code first, better code as soon as there is some.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use rankwise_core::policy::Decision;
 use rankwise_policy_host::{FailureKind, ThreadPolicies, Tier};
 
 use super::guests::*;
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 #[test]
 fn instances_move_to_better_code_while_they_answer() {
