@@ -9,10 +9,12 @@ mod models;
 mod outgoing;
 mod pin;
 mod place;
+mod prefill;
 mod relay;
 mod scan;
 mod select;
 mod send;
+mod sent;
 mod story;
 
 use std::cell::RefCell;
@@ -167,7 +169,7 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let (mut parts, body) = response.into_parts();
         head::strip_response(&mut parts.headers);
-        let streamed = outgoing::is_event_stream(&parts.headers);
+        let streamed = head::is_event_stream(&parts.headers);
         if streamed {
             // It may have to end otherwise than the engine announced.
             parts.headers.remove(CONTENT_LENGTH);

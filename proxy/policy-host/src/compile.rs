@@ -9,13 +9,13 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::bindings::PolicyPre;
-use crate::check::{self, Optional};
+use crate::check;
+use crate::code::Code;
 use crate::config::HostConfig;
 use crate::engine::{Engines, Tier};
 use crate::error::Refusal;
 use crate::failure::{PolicyFailure, bounded};
 use crate::instance::Instance;
-use crate::limits::Limits;
 use crate::version::PolicyVersion;
 
 /// A compiled policy, not yet configured for a pool.
@@ -24,13 +24,6 @@ pub struct Compiled {
     code: ArcSwap<Code>,
     /// The tier of `code`, for those who ask with every pick.
     is_optimized: AtomicBool,
-}
-
-/// What one compiler made of a component.
-pub(crate) struct Code {
-    pub(crate) tier: Tier,
-    pub(crate) pre: PolicyPre<Limits>,
-    pub(crate) optional: Optional,
 }
 
 impl Compiled {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::ticker::TICK;
+/// Between two looks at a call: one epoch.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// The deadline of the call that is running.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use wasmtime::{Store, Trap};
 
 use crate::bindings::{self, Policy};
 use crate::check::Optional;
-use crate::compile::Code;
+use crate::code::Code;
 use crate::config::HostConfig;
 use crate::engine::Tier;
 use crate::failure::{PolicyFailure, bounded};

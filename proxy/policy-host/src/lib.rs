@@ -19,6 +19,7 @@ mod answer;
 mod bindings;
 mod catalogue;
 mod check;
+mod code;
 mod compile;
 mod config;
 mod deadline;

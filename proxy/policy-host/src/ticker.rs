@@ -2,13 +2,10 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
+use crate::deadline::TICK;
 use crate::engine::Engines;
 use crate::maker::Inbox;
-
-/// One epoch.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks until it is dropped.
 pub(crate) struct Ticker {

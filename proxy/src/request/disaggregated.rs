@@ -6,8 +6,6 @@
 //! again; afterwards nothing is.
 
 mod one_after_other;
-mod prefill;
-mod record;
 mod together;
 
 use std::sync::Arc;
@@ -18,9 +16,8 @@ use rankwise_engines::disaggregation::Transfer;
 use rankwise_prompt::Api;
 use smallvec::SmallVec;
 
-pub(super) use record::{PrefillPlace, PrefillRecord};
-
 use super::place::{self, Peer, Placed, Unplaced};
+use super::prefill::PrefillRecord;
 use super::send::Leg;
 use super::story::Story;
 use super::{Accepted, Answer, Proxy};

@@ -1,8 +1,8 @@
 //! The head of a request: which API it calls, and which of its headers go on.
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, StatusCode, request};
 use rankwise_engines::pin::is_client_rank_header;
@@ -115,6 +115,14 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     }
     strip(headers, |name| name.starts_with(OWN));
 }
+
+/// Whether the answer is an event stream.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.len() >= EVENT_STREAM.len() && kind[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
+}
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// What this proxy's own headers begin with.
 const OWN: &str = "x-rankwise-";

@@ -1,16 +1,16 @@
 //! The request as an engine gets it: the client's own, pinned.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use http::{HeaderMap, Request, Uri, request};
 use rankwise_engines::disaggregation::Field;
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
 use rankwise_prompt::{has_field, splice};
 use smallvec::SmallVec;
 
-use super::disaggregated::PrefillPlace;
 use super::head;
 use super::place::Placed;
+use super::prefill::PrefillPlace;
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::upstream::UpstreamBody;
@@ -74,14 +74,6 @@ fn report_wish(placed: &Placed, body: &Bytes) -> Option<(&'static str, &'static 
     rank.metrics.cold_reports.inc();
     Some((REPORT_FIELD, REPORT_VALUE))
 }
-
-/// Whether the answer is an event stream.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.len() >= EVENT_STREAM.len() && kind[..EVENT_STREAM.len()].eq_ignore_ascii_case(EVENT_STREAM)
-}
-
-const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Says in the answer's head where it comes from.
 pub(super) fn expose_decision(headers: &mut HeaderMap, placed: &Placed, prefill: Option<&PrefillPlace>) {

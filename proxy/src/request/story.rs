@@ -10,8 +10,8 @@ use rankwise_engines::reply::Usage;
 
 use super::Shared;
 use super::admission::Admitted;
-use super::disaggregated::PrefillRecord;
-use super::place::{Expected, Placed};
+use super::place::Placed;
+use super::prefill::PrefillRecord;
 use crate::clock;
 use crate::decisions::Truth;
 use crate::error::{ProxyError, Stage};
@@ -265,7 +265,7 @@ impl Story {
         let expected = self.placed.as_ref().and_then(|placed| placed.expected);
         let cached = usage.and_then(|usage| usage.cached_tokens);
         if let (Some(pool), Some(expected), Some(cached)) = (&self.pool, expected, cached) {
-            compare(pool, &self.name(), cached, expected);
+            expected.compare(pool, &self.name(), cached);
         }
         self.count_cached(usage);
         self.learn(outcome.name(), usage);
@@ -356,25 +356,5 @@ impl Story {
 impl Drop for Story {
     fn drop(&mut self) {
         self.tell(Outcome::Cancelled, None);
-    }
-}
-
-/// Truth against the index: what the engine says it reused.
-pub(super) fn compare(pool: &Pool, target: &str, cached: u32, expected: Expected) {
-    let metrics = &pool.metrics;
-    metrics.overlap_reused.inc_by(u64::from(cached / expected.block_size.max(1)));
-    if cached == expected.held_tokens {
-        metrics.expectation_met.inc();
-    } else if (expected.held_tokens..=expected.pending_tokens).contains(&cached) {
-        metrics.expectation_pending.inc();
-    } else {
-        metrics.expectation_missed.inc();
-        tracing::debug!(
-            target,
-            cached,
-            expected = expected.held_tokens,
-            pending = expected.pending_tokens,
-            "cached tokens are not as expected",
-        );
     }
 }

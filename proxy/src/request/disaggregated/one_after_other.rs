@@ -5,10 +5,10 @@ use std::rc::Rc;
 use rankwise_core::policy::Phase;
 
 use super::super::place::{Placed, Unplaced};
+use super::super::prefill::{PrefillEnd, PrefillLeg};
 use super::super::send::Leg;
 use super::super::story::Story;
 use super::super::{Proxy, outgoing};
-use super::prefill::{PrefillEnd, PrefillLeg};
 use super::{Attempt, Tried, peer, skipped};
 use crate::error::ProxyError;
 use crate::metrics::Way;

@@ -9,10 +9,10 @@ use rankwise_core::policy::Phase;
 use rankwise_engines::disaggregation::{Room, meet};
 
 use super::super::place::{self, Placed, Unplaced};
+use super::super::prefill::{Pending, PrefillEnd, PrefillLeg};
+use super::super::sent::{failure_of, result_of, send_error};
 use super::super::story::Story;
-use super::super::{Proxy, outgoing, send};
-use super::prefill::{PrefillEnd, PrefillLeg};
-use super::record::Pending;
+use super::super::{Proxy, outgoing};
 use super::{Attempt, Tried, peer, skipped};
 use crate::clock;
 use crate::error::{ProxyError, Stage};
@@ -82,8 +82,8 @@ impl Proxy {
                 }
             }
         };
-        story.attempted(send::result_of(&sent, |_| false));
-        if let Some(failure) = send::failure_of(&sent) {
+        story.attempted(result_of(&sent, |_| false));
+        if let Some(failure) = failure_of(&sent) {
             story.rank_failed(failure);
         }
         match sent {
@@ -96,7 +96,7 @@ impl Proxy {
             Err(error) => {
                 tracing::warn!(pool = pool.name, worker = worker.name(), attempt = number, %error, "request not answered");
                 if !error.is_unsent() {
-                    return Err(send::send_error(&error));
+                    return Err(send_error(&error));
                 }
                 let mut failed = end_unsent(story);
                 if matches!(error, SendError::Connect(_)) {

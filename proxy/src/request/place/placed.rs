@@ -49,6 +49,28 @@ pub(in crate::request) struct Expected {
     pub block_size: u32,
 }
 
+impl Expected {
+    /// Truth against the index: what the engine says it reused.
+    pub(in crate::request) fn compare(self, pool: &Pool, target: &str, cached: u32) {
+        let metrics = &pool.metrics;
+        metrics.overlap_reused.inc_by(u64::from(cached / self.block_size.max(1)));
+        if cached == self.held_tokens {
+            metrics.expectation_met.inc();
+        } else if (self.held_tokens..=self.pending_tokens).contains(&cached) {
+            metrics.expectation_pending.inc();
+        } else {
+            metrics.expectation_missed.inc();
+            tracing::debug!(
+                target,
+                cached,
+                expected = self.held_tokens,
+                pending = self.pending_tokens,
+                "cached tokens are not as expected",
+            );
+        }
+    }
+}
+
 impl Placed {
     /// The same place with its booking, which this one has no more.
     pub(in crate::request) fn take(&mut self) -> Self {

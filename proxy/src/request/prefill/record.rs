@@ -8,7 +8,7 @@ use http::HeaderValue;
 use rankwise_engines::reply::Usage;
 
 use super::super::place::Placed;
-use super::prefill::PrefillEnd;
+use super::leg::PrefillEnd;
 
 /// A first leg that is still under way.
 pub(in crate::request) type Pending = Pin<Box<dyn Future<Output = PrefillEnd>>>;
@@ -32,18 +32,18 @@ pub(in crate::request) struct PrefillPlace {
 
 impl PrefillRecord {
     /// It is about to be sent there.
-    pub(super) fn begin(&mut self, placed: &Placed) {
+    pub(in crate::request) fn begin(&mut self, placed: &Placed) {
         let place = PrefillPlace { worker: placed.worker.name.clone(), dp_rank: placed.dp_rank() };
         *self = Self { place: Some(place), ..Self::default() };
     }
 
     /// It has been computed.
-    pub(super) fn done(&mut self, usage: Option<Usage>) {
+    pub(in crate::request) fn done(&mut self, usage: Option<Usage>) {
         self.usage = usage;
     }
 
     /// It goes on while the answer comes.
-    pub(super) fn goes_on(&mut self, pending: Pending) {
+    pub(in crate::request) fn goes_on(&mut self, pending: Pending) {
         self.pending = Some(pending);
     }
 

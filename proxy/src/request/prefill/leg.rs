@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use super::super::place::Placed;
-use super::super::{Answer, outgoing, send, story};
+use super::super::sent::{failure_of, result_of};
+use super::super::{Answer, head};
 use crate::clock;
 use crate::decisions::Truth;
 use crate::health::Failure;
@@ -22,7 +23,7 @@ use crate::pool::Pool;
 use crate::upstream::{SendError, UpstreamBody, UpstreamPool};
 
 /// A prefill that is booked. Dropped before its end, it was cancelled.
-pub(super) struct PrefillLeg {
+pub(in crate::request) struct PrefillLeg {
     pool: Arc<Pool>,
     placed: Placed,
     started: Instant,
@@ -44,18 +45,18 @@ pub(in crate::request) enum PrefillEnd {
 /// A prompt that is computed.
 pub(in crate::request) struct Done {
     /// The whole answer.
-    pub(super) body: Bytes,
+    pub(in crate::request) body: Bytes,
     /// What it says of its tokens.
-    pub(super) usage: Option<Usage>,
+    pub(in crate::request) usage: Option<Usage>,
 }
 
 impl PrefillLeg {
-    pub(super) fn new(pool: &Arc<Pool>, placed: Placed) -> Self {
+    pub(in crate::request) fn new(pool: &Arc<Pool>, placed: Placed) -> Self {
         Self { pool: Arc::clone(pool), placed, started: Instant::now(), told: false }
     }
 
     /// Sends it and reads the answer to its end.
-    pub(super) async fn run(
+    pub(in crate::request) async fn run(
         mut self,
         upstream: Rc<UpstreamPool>,
         request: Request<UpstreamBody>,
@@ -63,8 +64,8 @@ impl PrefillLeg {
     ) -> PrefillEnd {
         let worker = Arc::clone(&self.placed.worker);
         let sent = upstream.send(&worker, request, self.pool.limits.upstream()).await;
-        self.placed.metrics().attempt(send::result_of(&sent, |_| false));
-        if let Some(failure) = send::failure_of(&sent) {
+        self.placed.metrics().attempt(result_of(&sent, |_| false));
+        if let Some(failure) = failure_of(&sent) {
             self.placed.failed(&self.pool, failure);
         }
         match sent {
@@ -102,7 +103,7 @@ impl PrefillLeg {
     }
 
     async fn read(&self, (response, checkout): Answer, bytes_max: usize) -> Result<Done, (Failure, String)> {
-        let streamed = outgoing::is_event_stream(response.headers());
+        let streamed = head::is_event_stream(response.headers());
         let mut incoming = response.into_body();
         let mut body = BytesMut::new();
         loop {
@@ -147,7 +148,7 @@ impl PrefillLeg {
         if let (Some(expected), Some(cached)) =
             (self.placed.expected, usage.and_then(|usage| usage.cached_tokens))
         {
-            story::compare(&self.pool, &self.placed.name(), cached, expected);
+            expected.compare(&self.pool, &self.placed.name(), cached);
         }
         self.learn(PrefillOutcome::Done, usage);
     }
