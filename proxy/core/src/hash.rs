@@ -9,7 +9,9 @@ mod prefix;
 use std::fmt;
 
 pub use prefix::{Chain, PrefixHash};
-use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64_with_secret, xxh3_64_with_seed, xxh3_128_with_secret};
+use twox_hash::xxhash3_128::{RawHasher, SecretBuffer};
+use twox_hash::{XxHash3_64, XxHash3_128};
+use zerocopy::IntoBytes;
 
 use crate::ids::BlockSize;
 
@@ -44,6 +46,7 @@ impl EngineHash {
 }
 
 const SECRET_BYTES: usize = 192;
+const LONG_ENOUGH: &str = "XXH3 takes keys of 136 bytes and more";
 
 /// The secret key of this process's block hashes and namespaces.
 #[derive(Clone)]
@@ -60,7 +63,7 @@ impl HashKey {
     pub fn new(random: [u8; 32]) -> Self {
         let mut secret = [0; SECRET_BYTES];
         for (i, chunk) in secret.chunks_exact_mut(8).enumerate() {
-            chunk.copy_from_slice(&xxh3_64_with_seed(&random, i as u64).to_le_bytes());
+            chunk.copy_from_slice(&XxHash3_64::oneshot_with_seed(i as u64, &random).to_le_bytes());
         }
         Self(secret)
     }
@@ -69,22 +72,10 @@ impl HashKey {
     ///
     /// `extra` is what the engine mixes in besides the tokens (multimodal digests and offsets); empty for text.
     pub fn block(&self, tokens: &[u32], extra: &[u8]) -> BlockHash {
-        const ON_STACK: usize = 1024;
-        let length = tokens.len() * 4 + extra.len();
-        let mut stack = [0; ON_STACK];
-        let mut heap = Vec::new();
-        let bytes = if length <= ON_STACK {
-            &mut stack[..length]
-        } else {
-            heap.resize(length, 0);
-            &mut heap[..]
-        };
-        let (token_bytes, extra_bytes) = bytes.split_at_mut(tokens.len() * 4);
-        for (slot, token) in token_bytes.chunks_exact_mut(4).zip(tokens) {
-            slot.copy_from_slice(&token.to_le_bytes());
+        if extra.is_empty() {
+            return BlockHash(self.bytes(tokens.as_bytes()));
         }
-        extra_bytes.copy_from_slice(extra);
-        BlockHash(xxh3_64_with_secret(bytes, &self.0))
+        BlockHash(self.bytes(&[tokens.as_bytes(), extra].concat()))
     }
 
     /// The hashes of the whole blocks of `tokens`; a last partial block has none.
@@ -101,22 +92,23 @@ impl HashKey {
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(part.unwrap_or_default().as_bytes());
         }
-        Namespace(xxh3_64_with_secret(&bytes, &self.0))
+        Namespace(self.bytes(&bytes))
     }
 
     /// A keyed hash of any bytes, for tables whose keys come from outside.
     pub fn bytes(&self, bytes: &[u8]) -> u64 {
-        xxh3_64_with_secret(bytes, &self.0)
+        XxHash3_64::oneshot_with_secret(&self.0, bytes).expect(LONG_ENOUGH)
     }
 
     /// [`HashKey::bytes`] wide enough to stand for what it hashes: without the key, no two inputs can be found that share one.
     pub fn bytes_wide(&self, bytes: &[u8]) -> u128 {
-        xxh3_128_with_secret(bytes, &self.0)
+        XxHash3_128::oneshot_with_secret(&self.0, bytes).expect(LONG_ENOUGH)
     }
 
-    /// [`HashKey::bytes_wide`] of bytes that come one after the other.
+    /// For bytes that come one after the other. What it gives is not [`HashKey::bytes_wide`] of them: up to 240 bytes the key plays no part,
+    /// so it tells whether bytes are whole, not who wrote them.
     pub fn hasher(&self) -> KeyedHasher {
-        KeyedHasher(Box::new(Xxh3Builder::new().with_secret(self.0).build()))
+        KeyedHasher(Box::new(RawHasher::new(SecretBuffer::new(0, self.0).expect(LONG_ENOUGH))))
     }
 }
 
@@ -143,17 +135,17 @@ pub fn block_extra(items: &[(&str, i64)], prompt_embeds: Option<&[u8]>) -> Vec<u
 }
 
 /// Hashes bytes as they come.
-pub struct KeyedHasher(Box<Xxh3>);
+pub struct KeyedHasher(Box<RawHasher<[u8; SECRET_BYTES]>>);
 
 impl KeyedHasher {
     /// So many more.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.0.write(bytes);
     }
 
     /// The hash of all so far.
     pub fn wide(&self) -> u128 {
-        self.0.digest128()
+        self.0.finish_128()
     }
 }
 

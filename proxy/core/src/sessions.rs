@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::hash::HashKey;
 use crate::ids::{Millis, TargetId};
@@ -13,7 +13,7 @@ mod tests;
 
 /// A name as a number, the same after restarts and on every replica of the proxy; never 0, which stands for none.
 pub fn stable_key(name: &[u8]) -> u64 {
-    xxh3_64(name).max(1)
+    XxHash3_64::oneshot(name).max(1)
 }
 
 /// A session: requests that follow one another, such as the turns of a conversation.

@@ -92,7 +92,7 @@ impl Registration {
                 worker: id,
                 rank: rank.header_rank,
                 group: groups.number(rank.group),
-                key: xxhash_rust::xxh3::xxh3_64(key.as_bytes()) as u32,
+                key: twox_hash::XxHash3_64::oneshot(key.as_bytes()) as u32,
                 block_size,
                 capacity_blocks: rank.capacity_blocks,
                 pinnable: pin.is_some(),

@@ -64,7 +64,9 @@ impl WarmFile {
         };
         let rest = content.strip_prefix(MAGIC).ok_or(FileError::Foreign)?;
         let (secret, rest) = rest.split_first_chunk::<32>().ok_or(FileError::Torn)?;
-        if HashKey::new(*secret).bytes_wide(content).to_le_bytes() != *digest {
+        let mut hasher = HashKey::new(*secret).hasher();
+        hasher.update(content);
+        if hasher.wide().to_le_bytes() != *digest {
             return Err(FileError::Torn);
         }
         let (mut bytes, mut ranks) = (Bytes(rest), Vec::new());

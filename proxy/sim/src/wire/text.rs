@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rankwise_prompt::{Api, Body, EncoderPreference, PromptEncoder, TokenizerFiles};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 use crate::error::SimError;
 
@@ -107,7 +107,7 @@ impl Text {
     /// `length` words that depend on seed and prompt only.
     pub(crate) fn answer(&self, seed: u64, prompt: &[u32], length: u32) -> Arc<[u32]> {
         let bytes: Vec<u8> = prompt.iter().flat_map(|token| token.to_le_bytes()).collect();
-        let mut random = fastrand::Rng::with_seed(xxh3_64_with_seed(&bytes, seed));
+        let mut random = fastrand::Rng::with_seed(XxHash3_64::oneshot_with_seed(seed, &bytes));
         (0..length).map(|_| self.words[random.usize(..self.words.len())]).collect()
     }
 }

@@ -26,9 +26,12 @@ struct Options {
     /// Unique prompts of `memory`
     #[arg(long, default_value_t = 1_000_000)]
     prompts: u32,
-    /// Repeat the warm 64k case so many times and nothing else, for a profiler
+    /// Repeat a warm case so many times and nothing else, for a profiler
     #[arg(long)]
     profile: Option<usize>,
+    /// Tokens of the history of the profiled case
+    #[arg(long, default_value_t = 64 << 10)]
+    history: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     anyhow::ensure!(options.trials > 0, "trials: expected at least 1");
     if let Some(times) = options.profile {
-        return ratios::profile(times);
+        return ratios::profile(times, options.history);
     }
     for part in &options.only {
         match part {

@@ -14,7 +14,7 @@ const SOURCES: [&str; 4] = [
 ];
 
 /// Bytes to a token in these texts, by trying.
-const BYTES_PER_TOKEN: f64 = 2.75;
+const BYTES_PER_TOKEN: f64 = 3.3;
 
 pub(crate) struct Texts {
     sentences: Vec<&'static str>,
@@ -31,7 +31,7 @@ impl Texts {
         let mut text = String::with_capacity(bytes + 256);
         while text.len() < bytes {
             text.push_str(self.sentences[random.usize(..self.sentences.len())]);
-            let _ = write!(text, " {}", random.u32(..));
+            let _ = write!(text, " {}", random.u32(..100));
         }
         text
     }
