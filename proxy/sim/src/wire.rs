@@ -4,6 +4,7 @@ pub mod arrivals;
 pub mod faults;
 pub mod fleet;
 
+mod accept;
 mod answer;
 mod ask;
 mod clock;
@@ -13,17 +14,25 @@ mod feed;
 mod frame;
 mod generate;
 mod http;
+mod incoming;
 mod io;
 mod metrics;
+mod named_rank;
 mod pages;
+mod ports;
+mod process;
 mod rank_header;
 mod refusal;
+mod reply;
 mod responses;
 mod sglang;
+mod site;
 mod sockets;
 mod text;
+mod tokens;
 mod transfer;
 mod trtllm;
+mod vllm;
 mod worker;
 
 #[cfg(test)]

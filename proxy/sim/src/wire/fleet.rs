@@ -11,6 +11,8 @@ use super::driver::GroupDriver;
 use super::event_wire::BatchStyle;
 use super::faults::{Fault, Faults};
 use super::feed::RankFeed;
+use super::process::Process;
+use super::site::Site;
 use super::text::Text;
 use super::transfer::Transfers;
 use super::worker::{Worker, WorkerParts};
@@ -86,8 +88,7 @@ impl Fleet {
         }
         for (at, ((&index, faults), feeds)) in indices.iter().zip(faults).zip(feeds).enumerate() {
             let worker = Worker::new(WorkerParts {
-                index,
-                spec: Arc::clone(spec),
+                site: Site { index, spec: Arc::clone(spec) },
                 ranks: (0..spec.ranks)
                     .map(|rank| match drivers.as_slice() {
                         [shared] => (Arc::clone(shared), at * spec.ranks + rank),
@@ -99,9 +100,8 @@ impl Fleet {
                 faults,
                 text: Arc::clone(&shared.text),
                 transfers: Arc::clone(&shared.transfers),
-                fleet: self.cancel.clone(),
             });
-            self.workers.push(WorkerHandle(Arc::new(worker)));
+            self.workers.push(WorkerHandle(Arc::new(Process::new(worker, self.cancel.clone()))));
         }
     }
 
@@ -128,7 +128,7 @@ impl Fleet {
     /// Empties the caches of all idle ranks; ranks tell it with their next step, as vLLM does.
     pub fn clear_caches(&self) {
         for worker in &self.workers {
-            worker.0.clear_caches();
+            worker.clear_caches();
         }
     }
 
@@ -168,88 +168,88 @@ fn core_spec(spec: &FleetSpec) -> CoreSpec {
 
 /// One worker, from outside.
 #[derive(Clone)]
-pub struct WorkerHandle(Arc<Worker>);
+pub struct WorkerHandle(Arc<Process>);
 
 impl WorkerHandle {
     /// Whose wire it speaks.
     pub fn engine(&self) -> EngineWire {
-        self.0.spec.engine
+        self.0.worker.site.spec.engine
     }
 
     /// Its number in the fleet.
     pub fn index(&self) -> usize {
-        self.0.index
+        self.0.worker.site.index
     }
 
     /// Its base URL, without a slash at the end. The same after a restart.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.0.http_port())
+        format!("http://127.0.0.1:{}", self.0.worker.ports().http)
     }
 
     /// Where a rank publishes its KV events; `None` if there is no such rank.
     pub fn event_endpoint(&self, rank: usize) -> Option<String> {
-        self.0.event_port(rank).map(|port| format!("tcp://127.0.0.1:{port}"))
+        self.0.worker.ports().events.get(rank).map(|port| format!("tcp://127.0.0.1:{port}"))
     }
 
     /// Where a rank replays them; `None` if there is no such rank.
     pub fn replay_endpoint(&self, rank: usize) -> Option<String> {
-        self.0.replay_port(rank).map(|port| format!("tcp://127.0.0.1:{port}"))
+        self.0.worker.ports().replays.get(rank).map(|port| format!("tcp://127.0.0.1:{port}"))
     }
 
     /// The last requests that arrived, oldest first, as many as the spec keeps.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        self.0.arrivals.all()
+        self.0.worker.arrivals.all()
     }
 
     /// The last sequences that were answered to their end, oldest first, as many as the spec keeps of arrivals.
     pub fn served(&self) -> Vec<Served> {
-        self.0.served.all()
+        self.0.worker.served.all()
     }
 
     /// Forgets both logs.
     pub fn clear_logs(&self) {
-        self.0.arrivals.clear();
-        self.0.served.clear();
+        self.0.worker.arrivals.clear();
+        self.0.worker.served.clear();
     }
 
     /// Counters and current load, per rank.
     pub fn stats(&self) -> Vec<RankStats> {
-        self.0.stats()
+        self.0.worker.stats()
     }
 
     /// What a rank's cache holds, exactly and now; empty if there is no such rank.
     pub fn cache(&self, rank: usize) -> Vec<CachedBlock> {
-        self.0.cache(rank)
+        self.0.worker.cache(rank)
     }
 
     /// The name that a rank gives a block in its events.
     pub fn wire_hash(&self, rank: usize, block: ChainHash) -> Option<u64> {
-        self.0.feeds.get(rank).map(|feed| feed.wire_hash(block))
+        self.0.worker.feeds.get(rank).map(|feed| feed.wire_hash(block))
     }
 
     /// The number that a rank gives its next batch of KV events; 0 if there is no such rank.
     pub fn next_sequence(&self, rank: usize) -> u64 {
-        self.0.feeds.get(rank).map_or(0, |feed| feed.next_sequence())
+        self.0.worker.feeds.get(rank).map_or(0, |feed| feed.next_sequence())
     }
 
     /// The folder with the tokenizer's files that its model card names.
     pub fn tokenizer_folder(&self) -> std::path::PathBuf {
-        self.0.text.root().to_owned()
+        self.0.worker.text.root().to_owned()
     }
 
     /// Misbehaves from now on.
     pub fn fault(&self, fault: Fault) {
-        self.0.fault(fault);
+        self.0.worker.fault(fault);
     }
 
     /// Ends all misbehaviour.
     pub fn heal(&self) {
-        self.0.heal();
+        self.0.worker.heal();
     }
 
     /// Empties the caches of its idle ranks; false if one was not idle.
     pub fn clear_caches(&self) -> bool {
-        self.0.clear_caches()
+        self.0.worker.clear_caches()
     }
 
     /// Ends as a killed process does: connections break, sequences and caches are lost.
@@ -280,7 +280,7 @@ impl WorkerHandle {
     /// As [`Self::start`].
     pub async fn restart_announced(&self) -> Result<(), SimError> {
         self.0.stop().await;
-        self.0.clear_caches();
+        self.0.worker.clear_caches();
         self.0.start().await
     }
 }

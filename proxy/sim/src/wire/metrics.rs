@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::site::Site;
 use crate::model::core::RankStats;
 use crate::spec::FleetSpec;
 
-/// The page of a worker whose ranks, called from `start_rank` on, stand like this.
-pub(crate) fn page(spec: &FleetSpec, start_rank: usize, ranks: &[RankStats]) -> String {
+/// The page of a worker whose ranks stand like this.
+pub(super) fn page(site: &Site, ranks: &[RankStats]) -> String {
+    let spec = &site.spec;
+    let start_rank = site.start_rank();
     let mut page = Page { out: String::with_capacity(8192), model: &spec.model_name, start_rank };
     let usable = f64::from(spec.blocks_per_rank - 1);
     page.gauge("num_requests_running", "Number of requests in model execution batches.", ranks, |rank| {

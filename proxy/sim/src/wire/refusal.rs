@@ -12,6 +12,9 @@ pub(crate) struct Refused {
     message: String,
 }
 
+/// An error, and whether it is told in the stream.
+pub(crate) type Failure = (Refused, bool);
+
 impl Refused {
     fn bad(message: String, param: Option<&'static str>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, kind: "BadRequestError", param, message }

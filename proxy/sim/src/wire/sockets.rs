@@ -1,7 +1,6 @@
 //! The ZMQ side of a rank: PUB for live batches, ROUTER for replay.
 
-use std::hash::{BuildHasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,35 +13,6 @@ use crate::error::SimError;
 
 /// What ends a replay, in place of a sequence number.
 const END_MARKER: [u8; 8] = [0xff; 8];
-
-/// Listens on loopback; port 0 takes a free one. Returns the port.
-pub(crate) fn listen(port: u16, what: &str) -> Result<(TcpListener, u16), SimError> {
-    let failed = |source| SimError::Io { what: format!("{what}: listen on port {port}"), source };
-    // The standard library sets SO_REUSEADDR, so a restarted worker gets its port back.
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, port))
-}
-
-/// Listens on so many ports that follow each other, and are free. Returns the first.
-///
-/// Below those that Linux gives to connections: among these a row is rarely free while much is connected.
-pub(crate) fn listen_in_a_row(count: usize, what: &str) -> Result<(Vec<TcpListener>, u16), SimError> {
-    const PORTS: std::ops::Range<u64> = 10_000..32_000;
-    const ATTEMPTS: u64 = 100;
-    // Somewhere else in every process and every time.
-    let random = RandomState::new();
-    let mut attempt = 0;
-    loop {
-        let first = PORTS.start + random.hash_one(attempt) % (PORTS.end - PORTS.start);
-        let ports = (first..).take(count).map(|port| u16::try_from(port).unwrap_or(u16::MAX));
-        match ports.map(|port| Ok(listen(port, what)?.0)).collect() {
-            Ok(row) => return Ok((row, first as u16)),
-            Err(_) if attempt < ATTEMPTS => attempt += 1,
-            Err(error) => return Err(error),
-        }
-    }
-}
 
 /// Puts a PUB socket on the listener.
 pub(crate) async fn publisher(listener: TcpListener, what: &str) -> Result<PubSocket, SimError> {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::ask::Ask;
 use super::super::refusal::Refused;
-use super::super::worker::Worker;
-use super::{Leg, Role, check_prefill};
+use super::super::site::{Role, Site};
+use super::leg::Leg;
 use rankwise_prompt::Api;
 
 /// Where vLLM's side channels begin.
@@ -45,15 +45,15 @@ impl Kept {
         self.fetch(role, params, prompt)
     }
 
-    pub(super) fn keep_vllm(&self, worker: &Worker, rank: usize, prompt: &[u32], answer: &mut Value) {
+    pub(super) fn keep_vllm(&self, site: &Site, rank: usize, prompt: &[u32], answer: &mut Value) {
         let number = self.told.fetch_add(1, Relaxed);
-        let global = worker.start_rank() + rank;
-        let blocks = prompt.len().div_ceil(worker.spec.block_size as usize);
+        let global = site.start_rank() + rank;
+        let blocks = prompt.len().div_ceil(site.spec.block_size as usize);
         let first = number * 1000;
         let params = json!({
             "do_remote_prefill": true, "do_remote_decode": false,
             "remote_block_ids": [(first..first + blocks as u64).collect::<Vec<_>>()],
-            "remote_engine_id": format!("engine-{}-dp{global}", worker.index),
+            "remote_engine_id": format!("engine-{}-dp{global}", site.index),
             "remote_request_id": format!("cmpl-{number:08x}"), "remote_host": "127.0.0.1",
             "remote_port": SIDE_CHANNEL_PORT + global, "tp_size": 1, "dcp_size": 1, "pp_size": 1,
             "remote_num_tokens": prompt.len(), "transfer_mode": "read",
@@ -87,11 +87,11 @@ impl Kept {
         }
     }
 
-    pub(super) fn keep_trtllm(&self, worker: &Worker, rank: usize, prompt: &[u32], answer: &mut Value) {
+    pub(super) fn keep_trtllm(&self, site: &Site, rank: usize, prompt: &[u32], answer: &mut Value) {
         let number = self.told.fetch_add(1, Relaxed);
         let params = json!({
             "request_type": "context_only", "first_gen_tokens": [number], "ctx_request_id": FIRST_REQUEST_ID + number,
-            "encoded_opaque_state": format!("b3BhcXVl{}{rank}", worker.index), "draft_tokens": null, "ctx_dp_rank": rank,
+            "encoded_opaque_state": format!("b3BhcXVl{}{rank}", site.index), "draft_tokens": null, "ctx_dp_rank": rank,
         });
         self.keep(params.clone(), prompt);
         answer["choices"][0]["disaggregated_params"] = params;
@@ -118,4 +118,12 @@ impl Kept {
             _ => Err(Refused::body("no such KV is kept for this prompt")),
         }
     }
+}
+
+/// An only prefill of one token, told at once.
+fn check_prefill(role: Role, ask: &Ask) -> Result<Leg, Refused> {
+    if role != Role::Prefill || ask.stream || ask.max_tokens != Some(1) || ask.n != 1 {
+        return Err(Refused::body("a prefill is one token, not streamed, of a worker that prefills"));
+    }
+    Ok(Leg::Keeps)
 }

@@ -1,0 +1,101 @@
+//! A worker's process: the sockets of a worker that was started, and the tasks behind them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::feed::RankFeed;
+use super::ports::EventListeners;
+use super::worker::Worker;
+use super::{accept, sockets};
+use crate::EngineWire;
+use crate::error::SimError;
+
+/// A worker that can be started and stopped.
+pub(super) struct Process {
+    pub(super) worker: Arc<Worker>,
+    fleet: CancellationToken,
+    running: Mutex<Option<Running>>,
+}
+
+/// The sockets of a started worker and the tasks behind them.
+struct Running {
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Process {
+    /// Nothing runs yet. Ends with `fleet` at the latest.
+    pub(super) fn new(worker: Worker, fleet: CancellationToken) -> Self {
+        Self { worker: Arc::new(worker), fleet, running: Mutex::default() }
+    }
+
+    /// Opens the sockets; nothing if they are open. A second start takes the same ports.
+    pub(super) async fn start(&self) -> Result<(), SimError> {
+        let mut running = self.running.lock().await;
+        if running.is_some() {
+            return Ok(());
+        }
+        let started = Running { cancel: self.fleet.child_token(), tasks: TaskTracker::new() };
+        let worker = &self.worker;
+        let spec = &worker.site.spec;
+        let what = format!("worker {}", worker.site.index);
+        let mut ports = worker.ports();
+        let http = ports.listen_http(&what).await?;
+        if spec.engine != EngineWire::Vllm {
+            // Their caches are made by clearing them, which the first batch tells.
+            worker.clear_caches();
+        }
+        if spec.publishes() {
+            let listeners = ports.listen_events(spec.engine, &what).await?;
+            for (feed, listeners) in worker.feeds.iter().zip(listeners) {
+                self.start_feed(&started, feed, listeners).await?;
+            }
+        }
+        worker.set_ports(ports);
+        let failed = |source| SimError::Io { what: format!("{what}: listen"), source };
+        http.set_nonblocking(true).map_err(failed)?;
+        let http = TcpListener::from_std(http).map_err(failed)?;
+        let (tasks, cancel) = (started.tasks.clone(), started.cancel.clone());
+        started.spawn(accept::connections(Arc::clone(worker), http, tasks, cancel));
+        *running = Some(started);
+        Ok(())
+    }
+
+    async fn start_feed(
+        &self,
+        started: &Running,
+        feed: &Arc<RankFeed>,
+        (events, replay): EventListeners,
+    ) -> Result<(), SimError> {
+        let site = &self.worker.site;
+        let what = format!("worker {} rank {}", site.index, feed.rank());
+        let topic = Bytes::from(site.spec.topic.clone());
+        let publisher = sockets::publisher(events, &what).await?;
+        let replayer = sockets::replayer(replay, &what).await?;
+        started.spawn(sockets::publish(publisher, feed.connect(), topic.clone()));
+        started.spawn(sockets::replay(replayer, Arc::clone(feed), Arc::clone(&self.worker.faults), topic));
+        Ok(())
+    }
+
+    /// The process ends: connections break, sequences and caches are lost, sequence numbers begin anew.
+    pub(super) async fn stop(&self) {
+        let Some(running) = self.running.lock().await.take() else { return };
+        running.cancel.cancel();
+        running.tasks.close();
+        running.tasks.wait().await;
+        self.worker.lose_everything();
+    }
+}
+
+impl Running {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.tasks.spawn(async move { cancel.run_until_cancelled(task).await });
+    }
+}
