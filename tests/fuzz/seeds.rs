@@ -188,7 +188,7 @@ impl Seeds {
         for (number, line) in cases.lines().enumerate() {
             let case: serde_json::Value = serde_json::from_str(line)?;
             let body = case["request"].to_string();
-            for target in ["request_body", "prompt"] {
+            for target in ["request_body", "prompt", "prompt_cache"] {
                 self.write(target, &format!("case-{number}"), body.as_bytes())?;
             }
             let mut spliced = vec![4];

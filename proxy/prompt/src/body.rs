@@ -13,7 +13,7 @@ mod field;
 mod raw;
 
 pub use beginning::Beginning;
-pub(crate) use beginning::{Known, Mark, Resumption, STRETCH};
+pub(crate) use beginning::{Known, Mark, STRETCH};
 use cursor::Cursor;
 pub(crate) use cursor::Span;
 pub(crate) use field::Field;
@@ -37,7 +37,7 @@ struct List {
     start: usize,
     /// Elements before the first of `elements`, known from an earlier body with the same beginning.
     known: usize,
-    /// The element of `chain` by which they are known.
+    /// The name of the body up to there.
     known_by: Option<u128>,
     elements: Vec<Span>,
 }
@@ -199,34 +199,36 @@ impl Body {
         elements.iter().enumerate().map(move |(at, span)| (known + at, span.of(&self.bytes)))
     }
 
-    /// Where a later body could go on: for each stretch of the body, the last message that ends in it.
-    pub(crate) fn resumptions(&self) -> Vec<Resumption> {
+    /// The names of its beginnings after each whole stretch; empty without a cache.
+    pub(crate) fn chain(&self) -> &[u128] {
+        &self.chain
+    }
+
+    /// Where a later body could go on, as the messages up to there and the offset: for each stretch of the body the last message that ends in it,
+    /// and the first of all, which is what conversations have in common.
+    pub(crate) fn message_ends(&self) -> Vec<(usize, usize)> {
         let Some(list) = &self.list else { return Vec::new() };
-        let mut found: Vec<Resumption> = Vec::new();
-        let mut last_stretch = 0;
+        let mut found: Vec<(usize, usize)> = Vec::new();
         for (at, element) in list.elements.iter().enumerate() {
-            let stretch = element.end().div_ceil(STRETCH);
-            let Some(chain) = self.chain.get(stretch - 1).copied() else { break };
-            let resumption = Resumption { messages: list.known + at + 1, chain };
+            let (messages, end) = (list.known + at + 1, element.end());
             match found.last_mut() {
-                Some(last) if last_stretch == stretch => *last = resumption,
-                _ => found.push(resumption),
+                Some(last) if last.0 > 1 && last.1 / STRETCH == end / STRETCH => *last = (messages, end),
+                _ => found.push((messages, end)),
             }
-            last_stretch = stretch;
         }
         found
     }
 
-    /// What reading on from `resumption` takes. `None` if it is not one of this body's.
-    pub(crate) fn mark(&self, resumption: Resumption) -> Option<Mark> {
+    /// What reading on behind so many messages takes. `None` if the last of them was not read.
+    pub(crate) fn mark(&self, messages: usize) -> Option<Mark> {
         let list = self.list.as_ref()?;
-        let last = list.elements.get(resumption.messages.checked_sub(list.known + 1)?)?;
+        let last = list.elements.get(messages.checked_sub(list.known + 1)?)?;
         let before = |span: &Span| !span.is_absent() && span.end() <= list.start;
         let fields = Field::all().map(|field| (field, self.fields[field as usize]));
         Some(Mark {
             start: list.start,
             offset: last.end(),
-            messages: resumption.messages,
+            messages,
             fields: fields.filter(|(_, span)| before(span)).collect(),
         })
     }

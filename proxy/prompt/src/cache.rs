@@ -2,8 +2,8 @@
 //!
 //! Three kinds of entry, found in this order:
 //!
-//! 1. [`Mark`]: a beginning of a *body*, cut into stretches of [`STRETCH`] bytes: where to read on, which fields stood
-//!    before. What is known is not even parsed.
+//! 1. [`Ends`] of messages, by the stretches of [`STRETCH`] bytes of the *body* that stand before the one they lie in: where to read on, which
+//!    fields stood before. What is known is not even parsed.
 //! 2. [`Node`] at the end of a message, by such a beginning: the block hashes of the rendered text up to there. Only for templates
 //!    whose text grows at the end when messages are appended (`template/framing.rs`).
 //! 3. [`Node`] at an added token of the rendered *text*, by the text before it: for every template, where texts may be cut
@@ -13,7 +13,7 @@
 //! name, so a hit needs no comparison of texts. What a hit saves is time, never a different result.
 //!
 //! What can be learned by it: a client that measures its own latency to some microseconds can tell whether a prompt that begins like its own, to
-//! the kibibyte or message, was seen by this process of late, as it can tell, far more easily, from the engines' own prefix
+//! the message, was seen by this process of late, as it can tell, far more easily, from the engines' own prefix
 //! caches. Where that matters, tenants set different `cache_salt`: it is part of the names of nodes.
 
 use std::sync::Arc;
@@ -22,15 +22,17 @@ use bytes::Bytes;
 use rankwise_core::hash::HashKey;
 
 use crate::api::Api;
-use crate::body::{Beginning, Body, Field, Mark, STRETCH, Span};
+use crate::body::{Beginning, Body, Mark, STRETCH};
 use crate::error::BodyError;
 use crate::hashing::Hashing;
 
+mod ends;
 mod node;
 mod store;
 
+use ends::{End, Ends};
 pub(crate) use node::Node;
-use store::{Charge, Entry, KeptMark, Store};
+use store::{Charge, Entry, Store};
 
 /// The cache of a process, shared by its threads and models. All methods take `&self`.
 pub struct PromptCache {
@@ -47,6 +49,17 @@ pub struct CacheReport {
     pub bytes_max: usize,
     /// Entries.
     pub entries: usize,
+}
+
+/// Where in a body a later one can go on: behind an element of `messages`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Elements up to there.
+    pub(crate) messages: usize,
+    /// The name of the whole stretches before it.
+    before: u128,
+    /// The name of all before it.
+    pub(crate) name: u128,
 }
 
 impl PromptCache {
@@ -71,7 +84,7 @@ impl PromptCache {
             return Beginning::default();
         }
         let chain = self.chain(body);
-        let mark = self.deepest_mark(&chain);
+        let mark = self.deepest_mark(&chain, body);
         Beginning { chain, mark }
     }
 
@@ -110,24 +123,47 @@ impl PromptCache {
     }
 
     /// The mark furthest into a body, and its name.
-    fn deepest_mark(&self, chain: &[u128]) -> Option<(Mark, u128)> {
-        chain.iter().rev().find_map(|name| match self.store.get(*name)? {
-            Entry::Mark(found) => Some((found.mark.clone(), *name)),
-            Entry::Node(_) => None,
+    fn deepest_mark(&self, chain: &[u128], body: &[u8]) -> Option<(Mark, u128)> {
+        chain.iter().enumerate().rev().find_map(|(at, before)| {
+            let Entry::Ends(ends) = self.store.get(*before)? else { return None };
+            let start = (at + 1) * STRETCH;
+            let is_name =
+                |end, name| body.get(start..end).is_some_and(|part| self.follow(*before, part) == name);
+            ends.furthest(is_name).map(|end| (end.mark.clone(), end.name))
         })
     }
 
-    pub(crate) fn put_mark(&self, name: u128, mark: Mark) {
-        let bytes = size_of::<Mark>() + mark.fields.len() * size_of::<(Field, Span)>();
-        let charge = self.store.charge(bytes);
-        self.store.put(name, Entry::Mark(Arc::new(KeptMark { mark, _charge: charge })));
+    /// Where later bodies can go on that begin like this one.
+    pub(crate) fn places(&self, body: &Body) -> Vec<Place> {
+        let place = |(messages, end): (usize, usize)| {
+            let stretches = end / STRETCH;
+            let before = *body.chain().get(stretches.checked_sub(1)?)?;
+            let name = self.follow(before, &body.bytes()[stretches * STRETCH..end]);
+            Some(Place { messages, before, name })
+        };
+        body.message_ends().into_iter().filter_map(place).collect()
+    }
+
+    /// Remembers that bodies can be read on at these places of `body`.
+    pub(crate) fn put_marks(&self, body: &Body, places: &[Place]) {
+        for place in places {
+            let Some(mark) = body.mark(place.messages) else { continue };
+            let found = match self.store.get(place.before) {
+                Some(Entry::Ends(ends)) => Some(ends),
+                _ => None,
+            };
+            if let Some(mut ends) = Ends::with(found.as_ref(), End { name: place.name, mark }) {
+                ends.charge = self.store.charge(ends.bytes());
+                self.store.put(place.before, Entry::Ends(Arc::new(ends)));
+            }
+        }
     }
 
     /// The node of this name.
     pub(crate) fn node(&self, name: u128) -> Option<Arc<Node>> {
         match self.store.get(name)? {
             Entry::Node(node) => Some(node),
-            Entry::Mark(_) => None,
+            Entry::Ends(_) => None,
         }
     }
 

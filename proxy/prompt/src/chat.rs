@@ -13,8 +13,11 @@ mod anthropic;
 mod calls;
 mod content;
 mod message;
+mod plain;
 mod responses;
 mod tools;
+
+pub(crate) use plain::PlainMessage;
 
 /// What a body asks the template for, and the tokenizer.
 #[derive(Debug)]

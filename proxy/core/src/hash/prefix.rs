@@ -1,6 +1,7 @@
 //! Hashes of prefixes: what a block is called together with everything before it.
 
 use std::fmt;
+use std::iter::repeat_n;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -58,7 +59,17 @@ impl Chain {
 
     /// From prefix hashes that stand in several places, in order.
     pub fn joined(parts: &[&[PrefixHash]]) -> Self {
-        Self(parts.concat().into())
+        // Joined in place: a list that becomes an `Arc` is copied once more.
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut all: Arc<[PrefixHash]> = repeat_n(PrefixHash(0), length).collect();
+        if let Some(mut rest) = Arc::get_mut(&mut all) {
+            for part in parts {
+                let (here, after) = rest.split_at_mut(part.len());
+                here.copy_from_slice(part);
+                rest = after;
+            }
+        }
+        Self(all)
     }
 }
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Field, Span};
 
-/// Bytes of a body between two places where it may be recognised.
+/// Bytes of a body that are hashed, and found again, as one.
 pub(crate) const STRETCH: usize = 1024;
 
 /// What a cache knows of a body by its bytes alone ([`PromptCache::recognise`](crate::PromptCache::recognise)).
@@ -41,15 +41,6 @@ pub(crate) struct Mark {
 pub(crate) struct Known {
     /// Messages.
     pub(crate) count: usize,
-    /// The name of the body's beginning in the cache.
-    pub(crate) chain: u128,
-}
-
-/// A place within a body where a later one can go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Resumption {
-    /// Messages before it.
-    pub(crate) messages: usize,
     /// The name of the body's beginning in the cache.
     pub(crate) chain: u128,
 }

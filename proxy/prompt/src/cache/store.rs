@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use super::ends::Ends;
 use super::{CacheReport, Node};
-use crate::body::Mark;
 
 /// Many, so that dropping a shard's old map takes little time.
 const SHARDS: usize = 256;
@@ -24,14 +24,8 @@ const ENTRY_OVERHEAD: usize = 160;
 
 #[derive(Clone)]
 pub(super) enum Entry {
-    Mark(Arc<KeptMark>),
+    Ends(Arc<Ends>),
     Node(Arc<Node>),
-}
-
-/// A mark in the table.
-pub(super) struct KeptMark {
-    pub(super) mark: Mark,
-    pub(super) _charge: Charge,
 }
 
 /// An entry's share of the memory in use, given back when it is dropped.

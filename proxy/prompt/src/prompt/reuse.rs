@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{PromptEncoder, TextPrompt};
-use crate::body::{Body, Field, Raw, Resumption};
-use crate::cache::{Node, PromptCache};
-use crate::chat;
+use crate::body::{Body, Field, Raw};
+use crate::cache::{Node, Place, PromptCache};
+use crate::chat::{self, PlainMessage};
 use crate::error::BodyError;
 use crate::hashing::{Hashing, PromptHashes};
 use crate::ids::Keep;
@@ -101,12 +101,16 @@ impl PromptEncoder {
         let Some(node) = cache.node(cache.pair(names, known.chain)) else { return Ok(None) };
         let Some(prefix) = self.encoder.prefix(false) else { return Ok(None) };
 
-        let mut text = String::new();
+        let mut text = String::with_capacity(body.new_bytes());
         let mut ends = vec![(known.count, 0)];
         let format = self.template.content_format(body.get(Field::Tools).is_some());
         for (position, raw) in body.new_messages() {
-            let Some(message) = chat::later_message(position, raw, format) else { return Ok(None) };
-            if !framing.push(&mut text, &message) {
+            let pushed = match PlainMessage::read(raw, format) {
+                Some(message) => framing.push_text(&mut text, &message.role, &message.content),
+                None => chat::later_message(position, raw, format)
+                    .is_some_and(|message| framing.push(&mut text, &message)),
+            };
+            if !pushed {
                 return Ok(None);
             }
             ends.push((position + 1, text.len()));
@@ -114,8 +118,9 @@ impl PromptEncoder {
         if body.get(Field::AddGenerationPrompt).is_none_or(|raw| raw.bytes() == b"true") {
             framing.push_generation(&mut text);
         }
-        put_marks(body, cache);
-        let stops = stops_of(body, &ends, names, cache);
+        let places = cache.places(body);
+        cache.put_marks(body, &places);
+        let stops = stops_of(&places, &ends, names, cache);
         let mut walk = Walk { prompts: self, cache, hashing, prefix, node: Some(node) };
         walk.go(&text, &stops, false).map(Some)
     }
@@ -135,7 +140,7 @@ impl PromptEncoder {
         if prompt.keep != Keep::All {
             return Ok(None);
         }
-        put_marks(body, cache);
+        cache.put_marks(body, &cache.places(body));
         let text = &prompt.text;
         let mut name = self.names(body, hashing, cache, Kind::Text);
         let mut stops = Vec::new();
@@ -184,7 +189,7 @@ impl PromptEncoder {
             return Vec::new();
         }
         let ends = message_ends(framing, conversation, &prompt.text);
-        stops_of(&whole, &ends, self.names(body, hashing, cache, Kind::Body), cache)
+        stops_of(&cache.places(&whole), &ends, self.names(body, hashing, cache, Kind::Body), cache)
     }
 
     /// The framing by which messages may be appended to this body's prompt, if by any.
@@ -242,22 +247,13 @@ fn message_ends(framing: Framing, conversation: &Conversation, text: &str) -> Ve
     ends
 }
 
-/// Remembers where bodies that begin like this one can be read on, whatever their template.
-fn put_marks(body: &Body, cache: &PromptCache) {
-    for resumption in body.resumptions() {
-        if let Some(mark) = body.mark(resumption) {
-            cache.put_mark(resumption.chain, mark);
-        }
-    }
-}
-
-/// The nodes to be made for the places where `body` can be resumed and `ends` tells the text's length.
-fn stops_of(body: &Body, ends: &[(usize, usize)], names: u128, cache: &PromptCache) -> Vec<Stop> {
-    let stop = |Resumption { messages, chain }| {
-        let end = ends.binary_search_by_key(&messages, |(count, _)| *count).ok()?;
-        Some(Stop { at: ends[end].1, name: cache.pair(names, chain) })
+/// The nodes to be made for the places where a body can be resumed and `ends` tells the text's length.
+fn stops_of(places: &[Place], ends: &[(usize, usize)], names: u128, cache: &PromptCache) -> Vec<Stop> {
+    let stop = |place: &Place| {
+        let end = ends.binary_search_by_key(&place.messages, |(count, _)| *count).ok()?;
+        Some(Stop { at: ends[end].1, name: cache.pair(names, place.name) })
     };
-    body.resumptions().into_iter().filter_map(stop).collect()
+    places.iter().filter_map(stop).collect()
 }
 
 #[cfg(test)]

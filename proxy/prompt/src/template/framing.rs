@@ -53,7 +53,14 @@ impl Framing {
 
     /// Appends a message. `false`, with nothing appended, for one that is not plain.
     pub(crate) fn push(&self, text: &mut String, message: &serde_json::Value) -> bool {
-        let Some((role, content)) = plain(message) else { return false };
+        plain(message).is_some_and(|(role, content)| self.push_text(text, role, content))
+    }
+
+    /// Appends a message of a role and a text. `false`, with nothing appended, if that role's messages are not plain.
+    pub(crate) fn push_text(&self, text: &mut String, role: &str, content: &str) -> bool {
+        if !PLAIN_ROLES.contains(&role) {
+            return false;
+        }
         for part in [self.open, role, self.after_role, content, self.close] {
             text.push_str(part);
         }
