@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bounds and budgets. `HostConfig::default()` suits a proxy of a few pools on a few threads.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// CPU time that a call of `pick` may take, measured from the first epoch tick (1 ms) that falls into it, before which it is
+    /// CPU time that a call of `pick` may take, measured from the first epoch tick (0.9 ms) that falls into it, before which it is
     /// taken to have run for half a tick. Default 2 ms.
     pub cpu_budget: Duration,
     /// CPU time for instantiating, for `configure`, and for an instance's first pick, each. Off the request path.

@@ -1,4 +1,4 @@
-//! The thread that advances the engines' epochs, so that a long call is looked at every millisecond, and tells the maker of its jobs.
+//! The thread that advances the engines' epochs, so that a long call is looked at about every millisecond, and tells the maker of its jobs.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};

@@ -44,7 +44,7 @@ impl Default for PolicyHost {
             cpu_budget: Duration::from_millis(2),
             memory_bytes_max: 64 << 20,
             component_bytes_max: 64 << 20,
-            baseline_bytes_min: 1 << 20,
+            baseline_bytes_min: 4 << 10,
             versions_max: NonZeroUsize::MIN.saturating_add(15),
             watch_interval: Duration::from_secs(2),
             failures: FailureLimits::default(),
