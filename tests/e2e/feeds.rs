@@ -1,12 +1,12 @@
 //! KV-event feeds that lose, lie, fall silent and start again: the index comes back to what the engines hold, and promises
 //! nothing until it does.
 
-use std::net::SocketAddr;
-
 use rankwise_sim::{Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Gate, Proxy, Reply, UNTRUSTED, completion, fast, fleet, metric, wait_until};
+use crate::harness::{
+    Gate, Proxy, Reply, UNTRUSTED, address_of, ask_engine, completion, fast, fleet, metric, wait_until,
+};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -57,21 +57,6 @@ async fn trusted(proxy: &Proxy) {
         proxy.ranks().await.iter().all(|rank| rank["condition"].as_u64().expect("bits") & UNTRUSTED == 0)
     })
     .await;
-}
-
-fn address_of(fleet: &Fleet, worker: usize) -> SocketAddr {
-    fleet.workers()[worker].url().trim_start_matches("http://").parse().expect("an address")
-}
-
-/// Asks an engine directly, past any proxy.
-async fn ask_engine(fleet: &Fleet, worker: usize, rank: usize, body: &Value) -> Reply {
-    let rank = rank.to_string();
-    let client = Client::new(address_of(fleet, worker));
-    let reply = client
-        .send(http::Method::POST, COMPLETIONS, &[("x-data-parallel-rank", &rank)], body.to_string())
-        .await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod client;
 mod gate;
 mod guest;
+mod health;
 mod lanes;
 mod metrics;
 #[path = "../../proxy/policy-host/tests/policies/text.rs"]
@@ -15,11 +16,14 @@ mod wait;
 pub use client::{Client, Reply, rest};
 pub use gate::Gate;
 pub use guest::decide_by;
+pub use health::{UNWATCHED, all_in, failures, is_whole, out, two_workers};
 pub use lanes::{all_at_once, all_in_step};
 pub use metrics::metric;
 pub use proxy::{Proxy, config_file};
 pub use raw_engine::RawEngine;
 pub use wait::wait_until;
+
+use std::net::SocketAddr;
 
 use rankwise_sim::{Arrival, Fleet, FleetSpec};
 use serde_json::{Value, json};
@@ -58,6 +62,22 @@ pub fn worker_flags(fleet: &Fleet) -> Vec<String> {
         ["--worker".to_owned(), format!("{},engine={},name=w{number}", worker.url(), worker.engine().name())]
     };
     fleet.workers().iter().enumerate().flat_map(flag).collect()
+}
+
+/// Where a worker listens.
+pub fn address_of(fleet: &Fleet, worker: usize) -> SocketAddr {
+    fleet.workers()[worker].url().trim_start_matches("http://").parse().expect("an address")
+}
+
+/// Asks an engine directly, past any proxy.
+pub async fn ask_engine(fleet: &Fleet, worker: usize, rank: usize, body: &Value) -> Reply {
+    let rank = rank.to_string();
+    let client = Client::new(address_of(fleet, worker));
+    let reply = client
+        .send(http::Method::POST, "/v1/completions", &[("x-data-parallel-rank", &rank)], body.to_string())
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply
 }
 
 /// The body of a chat of one user message.
