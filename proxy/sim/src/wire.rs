@@ -22,6 +22,7 @@ mod pages;
 mod ports;
 mod process;
 mod rank_header;
+mod rank_sockets;
 mod refusal;
 mod reply;
 mod responses;

@@ -59,7 +59,7 @@ pub(super) struct SimOptions {
     ///
     /// stall, slow-first-byte=DURATION, reset-after=CHUNKS, half-close-after=CHUNKS, refuse-connections, server-error,
     /// stream-error, abort-after-first, lie-about-rank=RANK, drop-events=BATCHES, no-replay, silent-rank=RANK,
-    /// stale-metrics, ignore-pin, unhealthy
+    /// dead-rank=RANK, hung-rank=RANK, stale-metrics, ignore-pin, unhealthy
     #[arg(long = "fault", value_name = "[WORKER:]NAME[=VALUE]", value_parser = fault::parse)]
     pub(super) faults: Vec<FaultAt>,
 }

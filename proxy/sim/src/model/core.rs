@@ -218,9 +218,14 @@ impl EngineCore {
         }
     }
 
+    /// The sequences that run or wait here.
+    pub fn sequences(&self) -> Vec<SequenceId> {
+        self.running.iter().chain(&self.waiting).map(|sequence| sequence.id).collect()
+    }
+
     /// Everything is lost, as when the process ends. Returns the sequences that were here.
     pub fn restart(&mut self) -> Vec<SequenceId> {
-        let lost = self.running.iter().chain(&self.waiting).map(|sequence| sequence.id).collect();
+        let lost = self.sequences();
         let stats = self.stats;
         *self = Self::new(self.spec);
         self.stats = stats;

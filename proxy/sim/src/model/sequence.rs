@@ -38,7 +38,7 @@ pub struct Progress {
     pub queued_us: u64,
     /// Time from arrival to the first token, once there is one.
     pub first_token_us: Option<u64>,
-    /// Whether the answer is complete.
+    /// Whether no more is said: the answer is complete, or was aborted.
     pub finished: bool,
 }
 

@@ -23,11 +23,11 @@ pub(super) async fn connections(
     tasks: TaskTracker,
     cancel: CancellationToken,
 ) {
-    let mut refuse = worker.refusals();
+    let mut faults = worker.faults.watch();
     let places = Arc::new(Semaphore::new(worker.site.spec.connections_max));
     let mut listener = Some(first);
     loop {
-        if *refuse.borrow_and_update() {
+        if faults.borrow_and_update().refuse_connections {
             listener = None;
         } else if listener.is_none() {
             listener = TcpListener::bind((Ipv4Addr::LOCALHOST, worker.ports().http)).await.ok();
@@ -37,7 +37,7 @@ pub(super) async fn connections(
             }
         }
         let Some(open) = &listener else {
-            if refuse.changed().await.is_err() {
+            if faults.changed().await.is_err() {
                 return;
             }
             continue;
@@ -51,7 +51,7 @@ pub(super) async fn connections(
                     continue;
                 }
             },
-            changed = refuse.changed() => match changed {
+            changed = faults.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },

@@ -79,6 +79,19 @@ impl GroupDriver {
         state.group.rank_mut(rank).is_some_and(EngineCore::clear_cache)
     }
 
+    /// Ends whatever a rank works on, and tells those who wait for it.
+    pub(crate) fn abort_all(&self, rank: usize) {
+        let mut state = self.state.lock();
+        state.advance(&self.clock);
+        let ids = state.group.rank(rank).map(EngineCore::sequences).unwrap_or_default();
+        for id in ids {
+            state.group.abort(rank, id);
+            if let Some(listener) = state.listeners.remove(&id) {
+                listener.send_modify(|progress| progress.finished = true);
+            }
+        }
+    }
+
     /// A rank's process ends: its sequences and its cache are lost.
     pub(crate) fn restart(&self, rank: usize) {
         let mut state = self.state.lock();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// One way to misbehave. Lasts until [`crate::WorkerHandle::heal`] unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub enum Fault {
     NoReplay,
     /// This rank keeps its KV events to itself: no batch, no sequence number.
     SilentRank(u32),
+    /// This rank is gone and the worker's others serve on, as if they did not wait for it: what ran there breaks off, requests to it
+    /// are answered 500, its event sockets are closed. Healed, it comes back empty and counts its events from 0.
+    DeadRank(u32),
+    /// Requests to this rank are read and never answered, nor are requests to replay its events.
+    HungRank(u32),
     /// The metrics page stays as it is now.
     StaleMetrics,
     /// The pinned rank is ignored: the next one serves the request.
@@ -42,7 +47,7 @@ pub enum Fault {
 
 /// What a worker does wrong at the moment.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Active>);
+pub(crate) struct Faults(watch::Sender<Active>);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Active {
@@ -54,39 +59,49 @@ pub(crate) struct Active {
     pub(crate) stream_error: bool,
     pub(crate) abort_after_first: bool,
     pub(crate) rank_claimed: Option<u32>,
+    pub(crate) refuse_connections: bool,
     pub(crate) no_replay: bool,
     pub(crate) silent_rank: Option<u32>,
+    pub(crate) dead_rank: Option<u32>,
+    pub(crate) hung_rank: Option<u32>,
     pub(crate) ignore_pin: bool,
     pub(crate) unhealthy: bool,
 }
 
 impl Faults {
     pub(crate) fn now(&self) -> Active {
-        *self.0.lock()
+        *self.0.borrow()
+    }
+
+    /// What is wrong now, and whenever that changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Active> {
+        self.0.subscribe()
     }
 
     pub(crate) fn heal(&self) {
-        *self.0.lock() = Active::default();
+        self.0.send_replace(Active::default());
     }
 
-    /// Notes a fault that is looked up when its moment comes. False for those that the worker carries out at once.
-    pub(crate) fn set(&self, fault: Fault) -> bool {
-        let mut active = self.0.lock();
-        match fault {
+    /// Notes a fault, to be looked up when its moment comes.
+    pub(crate) fn set(&self, fault: Fault) {
+        self.0.send_modify(|active| match fault {
             Fault::Stall => active.stall = true,
             Fault::SlowFirstByte(delay) => active.slow_first_byte = Some(delay),
             Fault::ResetAfter(chunks) => active.reset_after = Some(chunks),
             Fault::HalfCloseAfter(chunks) => active.half_close_after = Some(chunks),
+            Fault::RefuseConnections => active.refuse_connections = true,
             Fault::ServerError => active.server_error = true,
             Fault::StreamError => active.stream_error = true,
             Fault::AbortAfterFirst => active.abort_after_first = true,
             Fault::LieAboutRank(rank) => active.rank_claimed = Some(rank),
             Fault::NoReplay => active.no_replay = true,
             Fault::SilentRank(rank) => active.silent_rank = Some(rank),
+            Fault::DeadRank(rank) => active.dead_rank = Some(rank),
+            Fault::HungRank(rank) => active.hung_rank = Some(rank),
             Fault::IgnorePin => active.ignore_pin = true,
             Fault::Unhealthy => active.unhealthy = true,
-            Fault::RefuseConnections | Fault::DropEvents(_) | Fault::StaleMetrics => return false,
-        }
-        true
+            // The worker carries them out.
+            Fault::DropEvents(_) | Fault::StaleMetrics => {}
+        });
     }
 }

@@ -37,6 +37,9 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
     if faults.server_error {
         return reply::refuse(&Refused::internal());
     }
+    if worker.asleep().is_some() {
+        return reply::refuse(&Refused::asleep());
+    }
     if faults.stream_error {
         return reply::refuse_in_stream(&Refused::internal());
     }
@@ -48,21 +51,27 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
         Ok(leg) => leg,
         Err(refused) => return reply::refuse(&refused),
     };
-    match begin(worker, ask, leg, &incoming, faults) {
-        Err((refused, true)) => reply::refuse_in_stream(&refused),
-        Err((refused, false)) => reply::refuse(&refused),
+    let rank = match choose(worker, &ask, &incoming) {
+        Ok(rank) => rank,
+        Err((refused, true)) => return reply::refuse_in_stream(&refused),
+        Err((refused, false)) => return reply::refuse(&refused),
+    };
+    let now = worker.faults.now();
+    if now.dead_rank == Some(rank as u32) {
+        return reply::refuse(&Refused::internal());
+    }
+    if now.hung_rank == Some(rank as u32) {
+        return std::future::pending().await;
+    }
+    match begin(worker, rank, ask, leg, &incoming, faults) {
+        Err(refused) => reply::refuse(&refused),
         Ok(job) if job.ask.stream => stream::answer(job),
         Ok(job) => whole_answer(job).await,
     }
 }
 
-fn begin(
-    worker: &Arc<Worker>,
-    ask: Ask,
-    leg: Leg,
-    incoming: &Incoming<'_>,
-    faults: Active,
-) -> Result<Job, Failure> {
+/// The rank that serves it.
+fn choose(worker: &Worker, ask: &Ask, incoming: &Incoming<'_>) -> Result<usize, Failure> {
     let spec = &worker.site.spec;
     let model_len = spec.model_len();
     if let Some(long) = ask.prompts.iter().map(Vec::len).find(|&tokens| tokens >= model_len as usize) {
@@ -70,10 +79,24 @@ fn begin(
     }
     let asked = named_rank::read(spec, incoming, ask.stream)?;
     let mut rank = asked.unwrap_or_else(|| worker.least_loaded_rank());
-    if faults.ignore_pin {
+    if worker.faults.now().ignore_pin {
         rank = (rank + 1) % spec.ranks;
     }
     worker.arrivals.set_rank(incoming.arrival, rank as u32);
+    Ok(rank)
+}
+
+/// Hands its sequences, shorter than the model's longest, to the rank.
+fn begin(
+    worker: &Arc<Worker>,
+    rank: usize,
+    ask: Ask,
+    leg: Leg,
+    incoming: &Incoming<'_>,
+    faults: Active,
+) -> Result<Job, Refused> {
+    let spec = &worker.site.spec;
+    let model_len = spec.model_len();
     let length = ask.max_tokens.unwrap_or(spec.default_output_tokens).max(1);
     let length = if leg.is_prefill() { 1 } else { length };
     let finish = if leg.is_prefill() || ask.max_tokens.is_some() { Finish::Length } else { Finish::Stop };
@@ -91,8 +114,8 @@ fn begin(
                 stops: finish == Finish::Stop,
             };
             let ticket = worker.submit(rank, asked).map_err(|refusal| match refusal {
-                Refusal::Full => (Refused::overloaded(), false),
-                Refusal::TooLarge | Refusal::Empty => (Refused::too_long(tokens.len(), model_len), false),
+                Refusal::Full => Refused::overloaded(),
+                Refusal::TooLarge | Refusal::Empty => Refused::too_long(tokens.len(), model_len),
             })?;
             sequences.push(Sequence {
                 ticket: Some(ticket),
@@ -139,7 +162,11 @@ async fn whole_answer(mut job: Job) -> Response<Body> {
         .sequences
         .iter()
         .enumerate()
-        .map(|(index, sequence)| Piece { index, tokens: &sequence.answer, finish: Some(job.finish) })
+        .map(|(index, sequence)| {
+            let said = &sequence.answer[..sequence.progress.said as usize];
+            let finish = if said.len() < sequence.answer.len() { Finish::Abort } else { job.finish };
+            Piece { index, tokens: said, finish: Some(finish) }
+        })
         .collect();
     let usage = job.usage(|sequence| sequence.progress.said);
     let mut answer = job.frame().whole(&pieces, usage);

@@ -57,7 +57,7 @@ pub(super) async fn handle(
         }
         (method, path) => {
             let answered = match worker.site.spec.engine {
-                EngineWire::Vllm => vllm::answer(&worker, method, path, &body),
+                EngineWire::Vllm => vllm::answer(&worker, method, &head.uri, &body),
                 EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
                 EngineWire::Trtllm => trtllm::answer(&worker, method, path),
                 EngineWire::Generic => None,

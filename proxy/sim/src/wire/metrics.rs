@@ -6,8 +6,17 @@ use super::site::Site;
 use crate::model::core::RankStats;
 use crate::spec::FleetSpec;
 
+/// How deep an engine sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sleep {
+    /// Level 1: its weights are in the host's memory.
+    Offloaded,
+    /// Level 2: they are nowhere.
+    Discarded,
+}
+
 /// The page of a worker whose ranks stand like this.
-pub(super) fn page(site: &Site, ranks: &[RankStats]) -> String {
+pub(super) fn page(site: &Site, ranks: &[RankStats], asleep: Option<Sleep>) -> String {
     let spec = &site.spec;
     let start_rank = site.start_rank();
     let mut page = Page { out: String::with_capacity(8192), model: &spec.model_name, start_rank };
@@ -81,6 +90,18 @@ pub(super) fn page(site: &Site, ranks: &[RankStats]) -> String {
         page.labelled("time_to_first_token_seconds_count", engine, None, None, count);
         let seconds = rank.first_token_us_sum as f64 / 1e6;
         page.labelled("time_to_first_token_seconds_sum", engine, None, None, seconds);
+    }
+    page.head("engine_sleep_state", "Engine sleep state.", "gauge");
+    for engine in 0..ranks.len() {
+        let states = [
+            ("awake", None),
+            ("weights_offloaded", Some(Sleep::Offloaded)),
+            ("discard_all", Some(Sleep::Discarded)),
+        ];
+        for (name, state) in states {
+            let value = f64::from(u8::from(asleep == state));
+            page.labelled("engine_sleep_state", engine, None, Some(("sleep_state", name)), value);
+        }
     }
     page.cache_config(spec, ranks.len());
     page.out

@@ -42,6 +42,12 @@ impl Ports {
         listen_again(&mut self.http, what).await
     }
 
+    /// A rank's listeners, where it had them before.
+    pub(super) async fn listen_rank(&mut self, rank: usize, what: &str) -> Result<EventListeners, SimError> {
+        let (events, replay) = (&mut self.events[rank], &mut self.replays[rank]);
+        Ok((listen_again(events, what).await?, listen_again(replay, what).await?))
+    }
+
     /// Per rank its listeners.
     pub(super) async fn listen_events(
         &mut self,
@@ -60,8 +66,8 @@ impl Ports {
             return Ok(events.into_iter().zip(replays).collect());
         }
         let mut listeners = Vec::with_capacity(ranks);
-        for (events, replay) in self.events.iter_mut().zip(&mut self.replays) {
-            listeners.push((listen_again(events, what).await?, listen_again(replay, what).await?));
+        for rank in 0..ranks {
+            listeners.push(self.listen_rank(rank, what).await?);
         }
         Ok(listeners)
     }

@@ -3,16 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::feed::RankFeed;
-use super::ports::EventListeners;
+use super::accept;
+use super::rank_sockets::RankSockets;
 use super::worker::Worker;
-use super::{accept, sockets};
 use crate::EngineWire;
 use crate::error::SimError;
 
@@ -53,8 +51,8 @@ impl Process {
         }
         if spec.publishes() {
             let listeners = ports.listen_events(spec.engine, &what).await?;
-            for (feed, listeners) in worker.feeds.iter().zip(listeners) {
-                self.start_feed(&started, feed, listeners).await?;
+            for (rank, listeners) in listeners.into_iter().enumerate() {
+                started.spawn(RankSockets::open(worker, rank, listeners).await?.keep());
             }
         }
         worker.set_ports(ports);
@@ -64,22 +62,6 @@ impl Process {
         let (tasks, cancel) = (started.tasks.clone(), started.cancel.clone());
         started.spawn(accept::connections(Arc::clone(worker), http, tasks, cancel));
         *running = Some(started);
-        Ok(())
-    }
-
-    async fn start_feed(
-        &self,
-        started: &Running,
-        feed: &Arc<RankFeed>,
-        (events, replay): EventListeners,
-    ) -> Result<(), SimError> {
-        let site = &self.worker.site;
-        let what = format!("worker {} rank {}", site.index, feed.rank());
-        let topic = Bytes::from(site.spec.topic.clone());
-        let publisher = sockets::publisher(events, &what).await?;
-        let replayer = sockets::replayer(replay, &what).await?;
-        started.spawn(sockets::publish(publisher, feed.connect(), topic.clone()));
-        started.spawn(sockets::replay(replayer, Arc::clone(feed), Arc::clone(&self.worker.faults), topic));
         Ok(())
     }
 

@@ -74,6 +74,10 @@ impl Refused {
         }
     }
 
+    pub(crate) fn asleep() -> Self {
+        Self { message: "the engine is paused".to_owned(), ..Self::overloaded() }
+    }
+
     pub(crate) fn internal() -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,

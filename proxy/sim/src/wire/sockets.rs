@@ -47,7 +47,8 @@ pub(crate) async fn replay(mut socket: RouterSocket, feed: Arc<RankFeed>, faults
             tracing::debug!(rank = feed.rank(), "invalid replay request");
             continue;
         };
-        if faults.now().no_replay {
+        let faults = faults.now();
+        if faults.no_replay || faults.hung_rank == Some(feed.rank()) {
             continue;
         }
         for (seq, payload) in feed.since(start) {

@@ -4,6 +4,7 @@ mod client;
 mod events;
 mod faults;
 mod http;
+mod sleep;
 mod transfer;
 
 use std::time::Duration;

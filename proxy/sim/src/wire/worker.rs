@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::arrivals::{Arrival, Log, Served};
 use super::clock::Clock;
 use super::driver::{GroupDriver, Ticket};
 use super::faults::{Fault, Faults};
 use super::feed::{RankFeed, unix_seconds};
-use super::metrics;
+use super::metrics::{self, Sleep};
 use super::ports::Ports;
 use super::site::Site;
 use super::text::Text;
@@ -36,8 +35,8 @@ pub(super) struct Worker {
     arrivals_so_far: AtomicU64,
     next_rank: AtomicUsize,
     stale_metrics: Mutex<Option<String>>,
+    asleep: Mutex<Option<Sleep>>,
     ports: Mutex<Ports>,
-    refuse: watch::Sender<bool>,
 }
 
 /// What a worker is made of.
@@ -70,7 +69,7 @@ impl Worker {
             arrivals_so_far: AtomicU64::new(0),
             next_rank: AtomicUsize::new(0),
             stale_metrics: Mutex::default(),
-            refuse: watch::channel(false).0,
+            asleep: Mutex::default(),
         }
     }
 
@@ -84,11 +83,6 @@ impl Worker {
 
     pub(super) fn set_ports(&self, ports: Ports) {
         *self.ports.lock() = ports;
-    }
-
-    /// Whether connections are to be refused.
-    pub(super) fn refusals(&self) -> watch::Receiver<bool> {
-        self.refuse.subscribe()
     }
 
     pub(super) fn fingerprint(&self) -> String {
@@ -126,39 +120,56 @@ impl Worker {
         self.ranks.iter().filter(|(driver, place)| !driver.clear_cache(*place)).count() == 0
     }
 
-    pub(super) fn stale_metrics(&self) -> Option<String> {
-        self.stale_metrics.lock().clone()
+    /// vLLM's metrics page.
+    pub(super) fn metrics_page(&self) -> String {
+        let stale = self.stale_metrics.lock().clone();
+        stale.unwrap_or_else(|| metrics::page(&self.site, &self.stats(), self.asleep()))
     }
 
     pub(super) fn fault(&self, fault: Fault) {
-        if self.faults.set(fault) {
-            return;
-        }
+        self.faults.set(fault);
         match fault {
-            Fault::RefuseConnections => {
-                self.refuse.send_replace(true);
-            }
+            Fault::DeadRank(rank) => self.lose(rank as usize),
             Fault::DropEvents(batches) => self.feeds.iter().for_each(|feed| feed.drop_next(batches)),
-            Fault::StaleMetrics => {
-                let page = metrics::page(&self.site, &self.stats());
-                *self.stale_metrics.lock() = Some(page);
-            }
+            Fault::StaleMetrics => *self.stale_metrics.lock() = Some(self.metrics_page()),
             _ => {}
         }
     }
 
     pub(super) fn heal(&self) {
         self.faults.heal();
-        self.refuse.send_replace(false);
         self.feeds.iter().for_each(|feed| feed.drop_next(0));
         *self.stale_metrics.lock() = None;
     }
 
-    /// As when the process ends: sequences and caches are lost, sequence numbers begin anew.
-    pub(super) fn lose_everything(&self) {
-        for ((driver, place), feed) in self.ranks.iter().zip(&self.feeds) {
-            driver.restart(*place);
-            feed.restart();
+    /// Ends what runs and empties the caches, of which the ranks tell with their next step. Nothing is served until it wakes up.
+    pub(super) fn sleep(&self, how: Sleep) {
+        *self.asleep.lock() = Some(how);
+        for (driver, place) in &self.ranks {
+            driver.abort_all(*place);
+            driver.clear_cache(*place);
         }
+    }
+
+    pub(super) fn wake_up(&self) {
+        *self.asleep.lock() = None;
+    }
+
+    pub(super) fn asleep(&self) -> Option<Sleep> {
+        *self.asleep.lock()
+    }
+
+    /// As when its process ends: sequences and caches are lost, sequence numbers begin anew.
+    pub(super) fn lose_everything(&self) {
+        self.wake_up();
+        (0..self.ranks.len()).for_each(|rank| self.lose(rank));
+    }
+
+    fn lose(&self, rank: usize) {
+        let (Some((driver, place)), Some(feed)) = (self.ranks.get(rank), self.feeds.get(rank)) else {
+            return;
+        };
+        driver.restart(*place);
+        feed.restart();
     }
 }

@@ -28,6 +28,8 @@ fn named(name: &str, value: Option<&str>) -> Result<Fault, String> {
         "lie-about-rank" => return Ok(Fault::LieAboutRank(number(name, needed()?)?)),
         "drop-events" => return Ok(Fault::DropEvents(number(name, needed()?)?)),
         "silent-rank" => return Ok(Fault::SilentRank(number(name, needed()?)?)),
+        "dead-rank" => return Ok(Fault::DeadRank(number(name, needed()?)?)),
+        "hung-rank" => return Ok(Fault::HungRank(number(name, needed()?)?)),
         "stall" => Fault::Stall,
         "refuse-connections" => Fault::RefuseConnections,
         "server-error" => Fault::ServerError,

@@ -109,32 +109,39 @@ impl Chunks {
             self.job.sequences[index].sent += 1;
             let last = at + 1 == answer.len();
             let finish = if aborts { Some(Finish::Abort) } else { last.then_some(self.job.finish) };
-            if finish.is_some() {
-                self.open -= 1;
-            }
-            let ends = self.open == 0 && finish.is_some();
-            let usage = always.then(|| self.job.usage(|sequence| sequence.sent));
-            let piece = Piece { index, tokens: &answer[at..=at], finish };
-            let chunk = self.job.frame().piece(&piece, usage, ends && !self.job.ask.usage.at_end);
-            self.pending.push_back(chunk);
-            if finish.is_some() {
-                self.job.note_end(index);
-            }
-            if ends {
-                self.end();
-            }
+            self.say(index, &answer[at..=at], finish);
             if aborts {
                 return;
             }
+        }
+        if progress.finished && (progress.said as usize) < answer.len() {
+            self.say(index, &[], Some(Finish::Abort));
+        }
+    }
+
+    fn say(&mut self, index: usize, tokens: &[u32], finish: Option<Finish>) {
+        if finish.is_some() {
+            self.open -= 1;
+        }
+        let ends = self.open == 0 && finish.is_some();
+        let usage = self.job.ask.usage.always.then(|| self.job.usage(|sequence| sequence.sent));
+        let piece = Piece { index, tokens, finish };
+        let chunk = self.job.frame().piece(&piece, usage, ends && !self.job.ask.usage.at_end);
+        self.pending.push_back(chunk);
+        if finish.is_some() {
+            self.job.note_end(index);
+        }
+        if ends {
+            self.end();
         }
     }
 
     fn end(&mut self) {
         self.job.computed(None);
         let usage = self.job.usage(|sequence| sequence.sent);
-        let said =
-            self.job.sequences.first().map(|sequence| Arc::clone(&sequence.answer)).unwrap_or_default();
-        self.pending.extend(self.job.frame().ending(&said, usage));
+        let first = self.job.sequences.first();
+        let said = first.map(|sequence| &sequence.answer[..sequence.sent as usize]).unwrap_or_default();
+        self.pending.extend(self.job.frame().ending(said, usage));
         self.ended = true;
     }
 }

@@ -124,3 +124,45 @@ async fn a_pin_can_be_ignored_and_metrics_can_stand_still() {
     assert_ne!(get(worker, "/metrics").await.text, before);
     fleet.stop().await;
 }
+
+#[tokio::test]
+async fn a_dead_rank_leaves_the_others_alone_and_comes_back_empty_on_its_ports() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    assert_eq!(complete(worker, 1, &[1; 40], 1).await.status, 200);
+    let body = json!({"model": "sim", "prompt": [1], "max_tokens": 250, "stream": true});
+    let response = send(worker, "/v1/completions", &[("x-data-parallel-rank", b"1")], Some(&body)).await;
+    until("running", || worker.stats()[1].running > 0).await;
+    worker.fault(Fault::DeadRank(1));
+    assert!(http_body_util::BodyExt::collect(response.unwrap().into_body()).await.is_err());
+    assert_eq!(complete(worker, 1, &[1], 1).await.status, 500);
+    assert_eq!(complete(worker, 0, &[1], 1).await.status, 200);
+    assert_eq!((worker.cache(1).len(), worker.next_sequence(1)), (0, 0));
+    let endpoints = [worker.event_endpoint(1).unwrap(), worker.replay_endpoint(1).unwrap()];
+    for endpoint in endpoints {
+        let address = endpoint.strip_prefix("tcp://").unwrap();
+        let refused = async || TcpStream::connect(address).await.is_err();
+        wait_for("closed", &refused, true).await;
+        worker.heal();
+        wait_for("open again", &refused, false).await;
+        worker.fault(Fault::DeadRank(1));
+    }
+    worker.heal();
+    assert_eq!(complete(worker, 1, &[1; 40], 1).await.status, 200);
+    assert_eq!(worker.next_sequence(1), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_hung_rank_answers_nothing_and_the_others_do() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    worker.fault(Fault::HungRank(1));
+    let hung = tokio::time::timeout(Duration::from_millis(200), complete(worker, 1, &[1], 1)).await;
+    assert!(hung.is_err());
+    assert_eq!(worker.arrivals()[0].rank, Some(1));
+    assert_eq!(complete(worker, 0, &[1], 1).await.status, 200);
+    worker.heal();
+    assert_eq!(complete(worker, 1, &[1], 1).await.status, 200);
+    fleet.stop().await;
+}
