@@ -5,8 +5,8 @@ use rankwise_sim::{FleetSpec, WorkerHandle};
 use serde_json::Value;
 
 use crate::harness::{
-    Client, Proxy, Reply, address_of, all_at_once, all_in, ask_engine, completion, fast, fleet, is_whole,
-    out, two_workers, wait_until,
+    Client, Proxy, Reply, UNWATCHED, address_of, all_at_once, all_in, arrivals, ask_engine, completion, fast,
+    fleet, is_whole, out, two_workers, wait_until,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -57,10 +57,13 @@ async fn a_reset_empties_the_index_of_each_rank_with_its_next_step() {
 }
 
 #[tokio::test]
-async fn a_worker_that_sleeps_is_out_and_comes_back_empty() {
+async fn a_worker_that_is_put_to_sleep_is_out_and_comes_back_empty() {
     let fleet = two_workers().await;
-    let config = "pools: [{ name: main, retry_statuses: [503] }]\nlimits:\n  health: { slow_start: 1ms }\n";
-    let proxy = Proxy::configured(&fleet, config, &["--policy", "kv"]).await;
+    // Nobody looks: requests are the first to notice.
+    let config = format!(
+        "pools: [{{ name: main, retry_statuses: [503] }}]\n{UNWATCHED}  health: {{ slow_start: 1ms }}\n"
+    );
+    let proxy = Proxy::configured(&fleet, &config, &["--policy", "kv"]).await;
     let replies = all_at_once(&proxy, COMPLETIONS, bodies(0..16), 4).await;
     assert!(replies.iter().all(is_whole));
     proxy.settled(&fleet).await;
@@ -89,5 +92,38 @@ async fn a_worker_that_sleeps_is_out_and_comes_back_empty() {
     assert!(replies.iter().all(is_whole));
     assert!(replies.iter().any(|reply| reply.header("x-rankwise-worker") == "w1"), "it gets nothing");
     exact(&proxy, &fleet, 1000..1008).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_says_it_sleeps_is_sent_nothing() {
+    let fleet = two_workers().await;
+    let config = "limits:\n  upstream: { load_interval: 20ms }\n  health: { slow_start: 1ms }\n";
+    let proxy = Proxy::configured(&fleet, config, &["--policy", "kv"]).await;
+    let engine = Client::new(address_of(&fleet, 1));
+    for rank in 0..2 {
+        ask_engine(&fleet, 1, rank, &completion(100, 200)).await;
+    }
+    proxy.settled(&fleet).await;
+    manage(engine, "/sleep?level=2").await;
+    wait_until("the proxy to know", async || {
+        let workers = proxy.admin.get("/v1/pools/main/workers").await.json();
+        workers["workers"].as_array().is_some_and(|all| {
+            all.iter().any(|worker| worker["name"] == "w1" && worker["reason"] == "/metrics: asleep")
+        })
+    })
+    .await;
+    fleet.workers()[1].clear_logs();
+    let replies = all_at_once(&proxy, COMPLETIONS, bodies(0..16), 4).await;
+    assert!(replies.iter().all(is_whole));
+    assert!(arrivals(&fleet).iter().all(|arrival| arrival.worker == 0), "it was tried");
+    manage(engine, "/wake_up").await;
+    all_in(&proxy).await;
+    // The steps in which its ranks proved themselves have told that nothing is left of what they held before.
+    proxy.settled(&fleet).await;
+    assert_eq!(blocks(&fleet.workers()[1]), 2, "a block for each rank's proof");
+    let replies = all_at_once(&proxy, COMPLETIONS, bodies(1000..1040), 8).await;
+    assert!(replies.iter().all(is_whole));
+    assert!(replies.iter().any(|reply| reply.header("x-rankwise-worker") == "w1"), "it gets nothing");
     fleet.stop().await;
 }

@@ -123,6 +123,11 @@ impl Engine {
         }
     }
 
+    /// Whether the answer of [`load_path`](Self::load_path) says that the engine sleeps: it answers, and serves nothing.
+    pub fn is_asleep(self, body: &[u8]) -> bool {
+        self == Self::Vllm && vllm::load::is_asleep(body)
+    }
+
     /// Whether a request to this path is served by the rank that it names.
     ///
     /// As their sources have it: vLLM 0.32 hands no rank on from `/v1/responses` (measured: the rank that serves is its

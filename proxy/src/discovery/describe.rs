@@ -74,6 +74,12 @@ pub enum DescribeError {
         /// What it said.
         status: u16,
     },
+    /// It says that it sleeps.
+    #[error("{path}: asleep")]
+    Asleep {
+        /// Where.
+        path: &'static str,
+    },
     /// Its answers do not fit together.
     #[error(transparent)]
     Answer(#[from] rankwise_engines::Error),
@@ -133,6 +139,11 @@ pub async fn describe(
         }
     }
     let answers: Answers<'_> = bodies.iter().map(|(path, body)| (*path, body.as_ref())).collect();
+    if let Some(path) = engine.load_path()
+        && answers.get(path).is_some_and(|body| engine.is_asleep(body))
+    {
+        return Err(DescribeError::Asleep { path });
+    }
     let mut overrides = Overrides {
         ranks: worker.ranks.map(Into::into),
         block_size: worker.block_size.map(|size| BlockSize(size.get())),

@@ -195,6 +195,13 @@ impl Registration {
         }
     }
 
+    /// Whatever its ranks have shown, they have to show it again.
+    pub(super) fn unproven(&self) {
+        for rank in &self.worker.ranks {
+            rank.health.restarted(clock::now());
+        }
+    }
+
     /// Has those ranks prove themselves whose events do not tell of what they were sent: it may go elsewhere.
     pub(super) fn doubt_unconfirmed(&self, pool: &Pool) {
         for rank in self.worker.ranks.iter().filter(|rank| rank.has_events) {

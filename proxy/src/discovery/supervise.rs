@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rankwise_core::ids::WorkerId;
 use rankwise_core::target::Availability;
 use tokio::sync::Notify;
@@ -58,6 +59,8 @@ enum Lost {
     Refused,
     /// It does not answer, or says that it cannot.
     Silent,
+    /// It sleeps, and keeps no cache.
+    Asleep,
     /// It is another one now.
     Changed,
 }
@@ -115,11 +118,16 @@ impl Supervision {
             present.set_availability(&self.pool, Availability::Unhealthy, slowly);
             tracing::warn!(pool = self.pool.name, worker = %self.config.name, ?how, error, "worker lost");
             self.status.set("unhealthy", Some(error));
-            if how == Lost::Refused {
-                // Not when it is back: by then the feeds may have replayed what the new process has stored.
-                present.restarted(&self.pool);
-                // Ranks that step with its own, on other workers, may wait for it in vain.
-                self.pool.doubt_others(&present.worker);
+            match how {
+                Lost::Refused => {
+                    // Not when it is back: by then the feeds may have replayed what the new process has stored.
+                    present.restarted(&self.pool);
+                    // Ranks that step with its own, on other workers, may wait for it in vain.
+                    self.pool.doubt_others(&present.worker);
+                }
+                // That its ranks hold nothing any more they say with their next step: that of the proof.
+                Lost::Asleep => present.unproven(),
+                Lost::Silent | Lost::Changed => {}
             }
         }
     }
@@ -207,10 +215,12 @@ impl Supervision {
             };
             if !is_look {
                 next_load = Instant::now() + self.load_interval;
-                match engine.load_path() {
+                let Some(path) = engine.load_path() else { continue };
+                match self.load(origin, path, present).await {
+                    Ok(body) if engine.is_asleep(&body) => return (Lost::Asleep, format!("{path}: asleep")),
+                    Ok(_) => {}
                     // What is wrong beside the figures is for the next look to find.
-                    Some(path) if self.load(origin, path, present).await.is_err() => alarm.notify_one(),
-                    _ => {}
+                    Err(_) => alarm.notify_one(),
                 }
                 continue;
             }
@@ -252,12 +262,13 @@ impl Supervision {
         }
     }
 
-    async fn load(&self, origin: &Origin, path: &str, present: &Registration) -> Result<(), FetchError> {
+    /// Takes note of its figures; what they are part of.
+    async fn load(&self, origin: &Origin, path: &str, present: &Registration) -> Result<Bytes, FetchError> {
         let answer = origin.get(path, self.probe.bytes_max, self.probe.timeout).await?;
         // A figure that is missing shows by its age.
         if answer.status.is_success() {
             present.take_load(&answer.body, clock::now());
         }
-        Ok(())
+        Ok(answer.body)
     }
 }

@@ -16,6 +16,7 @@ const WAITING: &str = "vllm:num_requests_waiting";
 const USAGE: &str = "vllm:kv_cache_usage_perc";
 /// What the usage was called before.
 const USAGE_OLD: &str = "vllm:gpu_cache_usage_perc";
+const SLEEP: &str = "vllm:engine_sleep_state";
 
 /// What the page says about each global rank; a figure that it does not tell is [`UNKNOWN`].
 pub fn reports(page: &[u8]) -> BTreeMap<u32, EngineReport> {
@@ -37,6 +38,13 @@ pub fn reports(page: &[u8]) -> BTreeMap<u32, EngineReport> {
         }
     }
     reports
+}
+
+/// Whether the page says that engines behind it sleep (`POST /sleep`): they hold no cache, and answer nothing until they are woken up.
+pub fn is_asleep(page: &[u8]) -> bool {
+    // Two kinds of sleep, each 0 or 1; a third state says that there is none.
+    let sleeps = |sample: &Sample<'_>| sample.label("sleep_state").is_some_and(|state| state != "awake");
+    prometheus::samples(page, &[SLEEP]).any(|sample| sleeps(&sample) && sample.value > 0.0)
 }
 
 /// The global rank of a sample; a server too old to tell has one.

@@ -25,3 +25,21 @@ fn what_is_not_told_is_unknown() {
     assert_eq!(reports[&0], EngineReport { running: 2, waiting: UNKNOWN, kv_permille: UNKNOWN });
     assert_eq!(reports[&3], EngineReport { running: UNKNOWN, waiting: UNKNOWN, kv_permille: 500 });
 }
+
+#[test]
+fn sleep_is_told_by_its_kind() {
+    assert!(!is_asleep(&recording("metrics_idle.txt")));
+    assert!(!is_asleep(b"vllm:num_requests_running 2.0\n"));
+    let page = |offloaded: &str, discarded: &str| {
+        let state = |name: &str, value: &str| {
+            format!(
+                "vllm:engine_sleep_state{{engine=\"1\",model_name=\"m\",sleep_state=\"{name}\"}} {value}\n"
+            )
+        };
+        state("awake", "1.0") + &state("weights_offloaded", offloaded) + &state("discard_all", discarded)
+    };
+    for (offloaded, discarded, asleep) in [("0.0", "0.0", false), ("1.0", "0.0", true), ("0.0", "1.0", true)]
+    {
+        assert_eq!(is_asleep(page(offloaded, discarded).as_bytes()), asleep, "{offloaded} {discarded}");
+    }
+}
