@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way() {
-        let ends = (1..=20).fold(None, |ends, name| with(ends, name)).unwrap();
+        let ends = (1..=20).fold(None, with).unwrap();
         let names: Vec<u128> = ends.ends.iter().map(|end| end.name).collect();
         assert_eq!(names, [20, 19, 18, 17, 16, 15, 14, 13]);
         assert_eq!(ends.furthest(|_, name| name < 18).map(|end| end.name), Some(17));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_stands_near_the_front_is_not_put_again() {
-        let ends = (1..=6).fold(None, |ends, name| with(ends, name)).map(Arc::new);
+        let ends = (1..=6).fold(None, with).map(Arc::new);
         assert!(Ends::with(ends.as_ref(), end(4)).is_none());
         assert_eq!(Ends::with(ends.as_ref(), end(1)).unwrap().ends[0].name, 1);
     }
