@@ -15,8 +15,12 @@ pub(super) fn normalise(
     cut: &mut bool,
 ) -> Result<Value, BodyError> {
     let path = |field: &str| format!("messages[{position}].{field}");
-    let Value::Object(mut given) = given else {
-        return Err(wrong(format!("messages[{position}]"), "an object", &given));
+    let mut given = match given {
+        Value::Object(given) if format == ContentFormat::Text && is_normal(&given) => {
+            return Ok(Value::Object(given));
+        }
+        Value::Object(given) => given,
+        other => return Err(wrong(format!("messages[{position}]"), "an object", &other)),
     };
     let role = match given.remove("role") {
         Some(Value::String(role)) => role,
@@ -70,4 +74,13 @@ pub(super) fn normalise(
         }
     }
     Ok(Value::Object(message))
+}
+
+/// Whether it is as it would be returned, as most are: a role, then a text.
+fn is_normal(message: &Map<String, Value>) -> bool {
+    let mut members = message.iter();
+    let (role, content) = (members.next(), members.next());
+    members.next().is_none()
+        && role.is_some_and(|(key, role)| key == "role" && (role == "user" || role == "assistant"))
+        && content.is_some_and(|(key, content)| key == "content" && content.is_string())
 }

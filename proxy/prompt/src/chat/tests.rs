@@ -39,6 +39,15 @@ fn contents_are_texts() {
 }
 
 #[test]
+fn a_messages_members_stand_in_one_order() {
+    for role in ["user", "assistant", "system"] {
+        let (usual, turned) = (json!({"role": role, "content": "a"}), json!({"content": "a", "role": role}));
+        assert_eq!(message(usual.clone()).to_string(), usual.to_string());
+        assert_eq!(message(turned).to_string(), usual.to_string());
+    }
+}
+
+#[test]
 fn contents_are_parts_for_a_template_that_loops_over_them() {
     let template = template("{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}");
     let body =

@@ -32,6 +32,9 @@ struct Options {
     /// Tokens of the history of the profiled case
     #[arg(long, default_value_t = 64 << 10)]
     history: usize,
+    /// Profile with a template of which nothing is known
+    #[arg(long)]
+    unknown_template: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     anyhow::ensure!(options.trials > 0, "trials: expected at least 1");
     if let Some(times) = options.profile {
-        return ratios::profile(times, options.history);
+        return ratios::profile(times, options.history, options.unknown_template);
     }
     for part in &options.only {
         match part {

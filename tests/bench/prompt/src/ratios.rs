@@ -40,10 +40,7 @@ enum History {
 
 pub(crate) fn run(trials: usize) -> anyhow::Result<()> {
     let files = qwen2_5();
-    let config: Value = serde_json::from_slice(files.config.as_deref().unwrap_or_default())?;
-    let template = config["chat_template"].as_str().context("the tokenizer has no template")?;
-    // A comment more, and it is a template that nobody has read.
-    let unknown = TokenizerFiles { chat_template: Some(format!("{template}{{# #}}")), ..files.clone() };
+    let unknown = unknown_template()?;
     let bench = Bench {
         trials,
         texts: Texts::new(),
@@ -64,9 +61,18 @@ pub(crate) fn run(trials: usize) -> anyhow::Result<()> {
     bench.against_reference("cold_64k_ratio", &known, 64 << 10, History::New)
 }
 
-/// The warm 64k case over and over.
-pub(crate) fn profile(times: usize, tokens: usize) -> anyhow::Result<()> {
-    let known = PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest)?;
+/// The same with a template that nobody has read: a comment more.
+fn unknown_template() -> anyhow::Result<TokenizerFiles> {
+    let files = qwen2_5();
+    let config: Value = serde_json::from_slice(files.config.as_deref().unwrap_or_default())?;
+    let template = config["chat_template"].as_str().context("the tokenizer has no template")?;
+    Ok(TokenizerFiles { chat_template: Some(format!("{template}{{# #}}")), ..files.clone() })
+}
+
+/// A warm case over and over.
+pub(crate) fn profile(times: usize, tokens: usize, unknown: bool) -> anyhow::Result<()> {
+    let files = if unknown { unknown_template()? } else { qwen2_5().clone() };
+    let known = PromptEncoder::from_files(&files, EncoderPreference::Fastest)?;
     let texts = Texts::new();
     let mut random = Rng::with_seed(3);
     let cache = cache();
