@@ -26,13 +26,14 @@ use crate::body::{Beginning, Body, Mark, STRETCH};
 use crate::error::BodyError;
 use crate::hashing::Hashing;
 
+mod charge;
 mod ends;
 mod node;
 mod store;
 
 use ends::{End, Ends};
 pub(crate) use node::Node;
-use store::{Charge, Entry, Store};
+use store::{Entry, Store};
 
 /// The cache of a process, shared by its threads and models. All methods take `&self`.
 pub struct PromptCache {

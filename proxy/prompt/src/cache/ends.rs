@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::store::Charge;
+use super::charge::Charge;
 use crate::body::{Field, Mark, Span};
 
 /// Ends kept for one beginning: a popular system prompt has many that follow it.

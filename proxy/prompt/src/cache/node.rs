@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rankwise_core::hash::{Chain, HashKey, PrefixHash};
 use smallvec::SmallVec;
 
-use super::Charge;
+use super::charge::Charge;
 use crate::hashing::{HEAD_TOKENS, Hashing, continue_chain, whole};
 
 /// A beginning of a prompt. Holds only what it adds to its parent: conversations that branch share their stem, and a long one costs memory

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use super::charge::Charge;
 use super::ends::Ends;
 use super::{CacheReport, Node};
 
@@ -26,18 +27,6 @@ const ENTRY_OVERHEAD: usize = 160;
 pub(super) enum Entry {
     Ends(Arc<Ends>),
     Node(Arc<Node>),
-}
-
-/// An entry's share of the memory in use, given back when it is dropped.
-#[derive(Debug, Default)]
-pub(super) struct Charge(Option<(usize, Arc<AtomicUsize>)>);
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if let Some((bytes, in_use)) = &self.0 {
-            in_use.fetch_sub(*bytes, Relaxed);
-        }
-    }
 }
 
 #[derive(Default)]
@@ -65,9 +54,7 @@ impl Store {
     }
 
     pub(super) fn charge(&self, bytes: usize) -> Charge {
-        let bytes = bytes + ENTRY_OVERHEAD;
-        self.in_use.fetch_add(bytes, Relaxed);
-        Charge(Some((bytes, Arc::clone(&self.in_use))))
+        Charge::of(bytes + ENTRY_OVERHEAD, &self.in_use)
     }
 
     pub(super) fn get(&self, name: u128) -> Option<Entry> {
