@@ -130,8 +130,8 @@ fn output_blocks(policy: &Kv, request: &Request) -> i32 {
 /// More is no figure but "unknown". The sum of two is no overflow.
 const FIGURE_MAX: u32 = (1 << 30) - 1;
 
-// Sums of whole figures, and comparisons, cost one instruction. One of single precision costs four in WebAssembly where the host
-// makes every NaN the same; signed conversion is one, unsigned is many.
+// Sums of whole figures, and comparisons, cost one instruction everywhere, and four in WebAssembly if a host makes every NaN of
+// single precision the same; signed conversion is one, unsigned is many.
 
 #[inline(always)]
 fn whole(figure: u32) -> i32 {
