@@ -12,7 +12,7 @@ pub(crate) use units::{blocks_down, blocks_up, clamp};
 
 use crate::ids::{BlockSize, DpRank, GroupId, TargetId, WorkerId};
 use crate::policy::Column;
-use crate::target::Target;
+use crate::target::{Condition, Target};
 use crate::topology::{Place, Topology};
 
 /// How much of a prompt a target has, in the target's own blocks. The four follow each other in the prompt.
@@ -68,6 +68,9 @@ pub struct Row {
     pub overlap: Overlap,
     /// What is booked there, whatever columns were asked for.
     pub load: RowLoad,
+    /// What the target was when the filter saw it: looked up once, not column by column.
+    pub(crate) condition: Condition,
+    pub(crate) capacity_blocks: u32,
     pub(crate) position: u32,
     pub(crate) place: Place,
 }

@@ -1,4 +1,7 @@
-//! The figures of a snapshot, column by column: each is one pass over the rows.
+//! The figures of a snapshot, column by column: each is one pass over some rows.
+
+use std::iter::Zip;
+use std::slice;
 
 use super::inner::Inner;
 use crate::ids::{BlockSize, Millis};
@@ -13,7 +16,6 @@ pub(super) struct Columns<'a> {
     pub(super) inner: &'a Inner,
     /// What the rows' places mean.
     pub(super) topology: &'a Topology,
-    pub(super) rows: &'a [Row],
     pub(super) overlaps: &'a Overlaps,
     /// Prefill tokens and active blocks of the busiest target, by group of `inner`'s topology.
     pub(super) peaks: &'a [(u32, u32)],
@@ -21,29 +23,39 @@ pub(super) struct Columns<'a> {
     pub(super) now: Millis,
 }
 
+/// Rows, and what is to be written beside each.
+type Cells<'a> = Zip<slice::Iter<'a, Row>, slice::IterMut<'a, u32>>;
+
+fn rows_of(cells: Cells<'_>, mut figure: impl FnMut(&Row) -> u32) {
+    for (row, cell) in cells {
+        *cell = figure(row);
+    }
+}
+
 impl Columns<'_> {
-    /// Writes a cell for each row.
-    pub(super) fn fill(&self, column: Column, cells: &mut [u32]) {
+    /// Writes a cell for each of `rows`.
+    pub(super) fn fill(&self, column: Column, rows: &[Row], cells: &mut [u32]) {
+        let cells = rows.iter().zip(cells);
         match column {
-            Column::Worker => self.rows(cells, |row| row.worker.0),
-            Column::DpRank => self.rows(cells, |row| row.rank.0),
-            Column::Group => self.rows(cells, |row| row.group.0),
+            Column::Worker => rows_of(cells, |row| row.worker.0),
+            Column::DpRank => rows_of(cells, |row| row.rank.0),
+            Column::Group => rows_of(cells, |row| row.group.0),
             Column::TargetKey => self.targets(cells, |target| target.spec.key),
-            Column::Weight => self.rows(cells, |row| row.load.weight),
+            Column::Weight => rows_of(cells, |row| row.load.weight),
             Column::DeviceOverlap => self.overlaps(cells, |overlap| overlap.device),
             Column::HostOverlap => self.overlaps(cells, |overlap| overlap.host),
             Column::DiskOverlap => self.overlaps(cells, |overlap| overlap.disk),
             Column::PendingOverlap => self.overlaps(cells, |overlap| overlap.pending),
-            Column::CachedBlocks => self.rows(cells, |row| self.cached_blocks(row)),
-            Column::FreeBlocks => self.rows(cells, |row| match self.capacity_blocks(row) {
+            Column::CachedBlocks => rows_of(cells, |row| self.cached_blocks(row)),
+            Column::FreeBlocks => rows_of(cells, |row| match self.capacity_blocks(row) {
                 0 => UNKNOWN,
                 capacity => capacity.saturating_sub(row.load.active_blocks),
             }),
-            Column::CapacityBlocks => self.rows(cells, |row| self.capacity_blocks(row)),
-            Column::ActiveBlocks => self.rows(cells, |row| row.load.active_blocks),
+            Column::CapacityBlocks => rows_of(cells, |row| self.capacity_blocks(row)),
+            Column::ActiveBlocks => rows_of(cells, |row| row.load.active_blocks),
             Column::NewBlocks => self.new_blocks(cells),
-            Column::PrefillTokens => self.rows(cells, |row| row.load.prefill_tokens),
-            Column::Running => self.rows(cells, |row| row.load.running),
+            Column::PrefillTokens => rows_of(cells, |row| row.load.prefill_tokens),
+            Column::Running => rows_of(cells, |row| row.load.running),
             Column::EngineRunning => self.targets(cells, |target| target.engine.report().running),
             Column::EngineWaiting => self.targets(cells, |target| target.engine.report().waiting),
             Column::EngineKv => self.targets(cells, |target| target.engine.report().kv_permille),
@@ -51,30 +63,24 @@ impl Columns<'_> {
             Column::GroupPeakActive => self.peaks(cells, |(_, active)| active),
             Column::EventLagMs => self.targets(cells, |target| target.feed.lag_ms(self.now)),
             Column::LoadAgeMs => self.targets(cells, |target| target.engine.age_ms(self.now)),
-            Column::Condition => self.targets(cells, |target| target.condition().0),
-            Column::Learned => cells.fill(0),
+            Column::Condition => rows_of(cells, |row| row.condition.0),
+            Column::Learned => rows_of(cells, |_| 0),
         }
     }
 
-    fn rows(&self, cells: &mut [u32], mut figure: impl FnMut(&Row) -> u32) {
-        for (cell, row) in cells.iter_mut().zip(self.rows) {
-            *cell = figure(row);
-        }
-    }
-
-    fn targets(&self, cells: &mut [u32], figure: impl Fn(&Target) -> u32) {
+    fn targets(&self, cells: Cells<'_>, figure: impl Fn(&Target) -> u32) {
         let targets = self.topology.targets();
-        self.rows(cells, |row| figure(&targets[row.position as usize]));
+        rows_of(cells, |row| figure(&targets[row.position as usize]));
     }
 
-    fn overlaps(&self, cells: &mut [u32], figure: impl Fn(Overlap) -> u32) {
+    fn overlaps(&self, cells: Cells<'_>, figure: impl Fn(Overlap) -> u32) {
         let pool = self.inner.pool_block_size;
-        self.rows(cells, |row| figure(row.overlap.in_blocks_of(row.block_size, pool)));
+        rows_of(cells, |row| figure(row.overlap.in_blocks_of(row.block_size, pool)));
     }
 
-    fn peaks(&self, cells: &mut [u32], figure: impl Fn((u32, u32)) -> u32) {
+    fn peaks(&self, cells: Cells<'_>, figure: impl Fn((u32, u32)) -> u32) {
         let is_current = std::ptr::eq(self.topology, &*self.inner.topology);
-        self.rows(cells, |row| {
+        rows_of(cells, |row| {
             let group = if is_current { Some(row.place.group) } else { self.inner.topology.group(row.group) };
             figure(group.and_then(|group| self.peaks.get(group)).copied().unwrap_or_default())
         });
@@ -86,15 +92,14 @@ impl Columns<'_> {
     }
 
     fn capacity_blocks(&self, row: &Row) -> u32 {
-        let target = &self.topology.targets()[row.position as usize];
-        let blocks = u64::from(target.spec.capacity_blocks);
+        let blocks = u64::from(row.capacity_blocks);
         clamp(blocks_down(blocks, row.block_size, self.inner.pool_block_size))
     }
 
-    fn new_blocks(&self, cells: &mut [u32]) {
+    fn new_blocks(&self, cells: Cells<'_>) {
         // What the request consists of is the same for all rows of one block size.
         let mut known: Option<(BlockSize, u64)> = None;
-        self.rows(cells, |row| {
+        rows_of(cells, |row| {
             let size = row.block_size;
             let blocks =
                 known.filter(|(of, _)| *of == size).map_or_else(|| self.blocks(size), |(_, all)| all);

@@ -8,12 +8,15 @@ use super::inner::Inner;
 use super::room::Room;
 use crate::ids::{BlockSize, Millis, WorkerId};
 use crate::index::Slot;
-use crate::ledger::TargetLedger;
+use crate::ledger::{TargetLedger, WorkerLedger};
 use crate::policy::Column;
 use crate::request::{PlacementRequest, Prompt};
 use crate::snapshot::{Overlap, Overlaps, Row, RowLoad, Snapshot, blocks_up, clamp};
 use crate::target::Target;
 use crate::topology::Place;
+
+/// Rows of which columns are made at a time.
+const ROWS: usize = 64;
 
 impl RoutingState {
     /// Fills `out` with the targets that `filter` lets through, sorted by (worker, rank), and the columns asked for.
@@ -67,6 +70,8 @@ impl Row {
             epoch: 0,
             overlap: Overlap::default(),
             load: RowLoad { weight: target.health.weight_permille(), ..RowLoad::default() },
+            condition: target.condition(),
+            capacity_blocks: target.spec.capacity_blocks,
             position,
             place,
         }
@@ -93,11 +98,18 @@ impl Inner {
             peaks.resize(self.topology.groups(), (0, 0));
             self.fill_peaks(peaks);
         }
+        // Rows of a worker follow each other, and share alike.
+        let mut known = None;
         for row in rows.iter_mut() {
             let Some(ledger) = self.ledger(row.place.slot) else { continue };
+            let share = match known {
+                Some((worker, ranks, share)) if (worker, ranks) == (row.worker, row.place.ranks) => share,
+                _ => self.worker_share(row.worker, row.place),
+            };
+            known = Some((row.worker, row.place.ranks, share));
             row.epoch = ledger.epoch;
             row.overlap = overlaps.of(row.place.slot);
-            row.load = RowLoad { weight: row.load.weight, ..self.row_load(ledger, row.worker, row.place) };
+            row.load = RowLoad { weight: row.load.weight, ..self.row_load(ledger, share) };
         }
         no_room.clear();
         if let Some(room) = Room::of(self, request, overlaps) {
@@ -108,9 +120,12 @@ impl Inner {
             });
         }
         packed.resize(columns.len() * rows.len(), 0);
-        let figures = Columns { inner: self, topology, rows, overlaps, peaks, request, now };
-        for (column, cells) in columns.iter().zip(packed.chunks_mut(rows.len().max(1))) {
-            figures.fill(*column, cells);
+        let figures = Columns { inner: self, topology, overlaps, peaks, request, now };
+        // So many rows stay in the nearest cache while column after column is made of them.
+        for (first, some) in (0..).step_by(ROWS).zip(rows.chunks(ROWS)) {
+            for (column, cells) in columns.iter().zip(packed.chunks_mut(rows.len())) {
+                figures.fill(*column, some, &mut cells[first..][..some.len()]);
+            }
         }
     }
 
@@ -120,8 +135,7 @@ impl Inner {
     }
 
     /// What is booked on a target, its share of its worker's bookings included; the weight is not told here.
-    fn row_load(&self, ledger: &TargetLedger, worker: WorkerId, place: Place) -> RowLoad {
-        let worker = self.workers.get(&worker).map(|worker| worker.share(place.ranks)).unwrap_or_default();
+    fn row_load(&self, ledger: &TargetLedger, worker: WorkerLedger) -> RowLoad {
         let active = blocks_up(ledger.active_blocks(), ledger.block_size, self.pool_block_size);
         RowLoad {
             prefill_tokens: clamp(ledger.prefill_tokens + worker.prefill_tokens),
@@ -131,11 +145,16 @@ impl Inner {
         }
     }
 
+    /// What each rank of a worker shows of what is booked on it.
+    fn worker_share(&self, worker: WorkerId, place: Place) -> WorkerLedger {
+        self.workers.get(&worker).map(|worker| worker.share(place.ranks)).unwrap_or_default()
+    }
+
     /// The busiest of each group, pickable or not.
     fn fill_peaks(&self, peaks: &mut [(u32, u32)]) {
         for (target, place) in self.topology.members() {
             let Some(ledger) = self.ledger(place.slot) else { continue };
-            let load = self.row_load(ledger, target.spec.worker, place);
+            let load = self.row_load(ledger, self.worker_share(target.spec.worker, place));
             let (prefill, active) = &mut peaks[place.group];
             *prefill = load.prefill_tokens.max(*prefill);
             *active = load.active_blocks.max(*active);
