@@ -130,7 +130,9 @@ impl PromptCache {
             let start = (at + 1) * STRETCH;
             let is_name =
                 |end, name| body.get(start..end).is_some_and(|part| self.follow(*before, part) == name);
-            ends.furthest(is_name).map(|end| (end.mark.clone(), end.name))
+            let end = ends.furthest(is_name)?.clone();
+            self.put_end(*before, Some(&ends), end.clone());
+            Some((end.mark, end.name))
         })
     }
 
@@ -153,10 +155,15 @@ impl PromptCache {
                 Some(Entry::Ends(ends)) => Some(ends),
                 _ => None,
             };
-            if let Some(mut ends) = Ends::with(found.as_ref(), End { name: place.name, mark }) {
-                ends.charge = self.store.charge(ends.bytes());
-                self.store.put(place.before, Entry::Ends(Arc::new(ends)));
-            }
+            self.put_end(place.before, found.as_ref(), End { name: place.name, mark });
+        }
+    }
+
+    /// Has `end` stand near the front of those that were `found` after `before`.
+    fn put_end(&self, before: u128, found: Option<&Arc<Ends>>, end: End) {
+        if let Some(mut ends) = Ends::with(found, end) {
+            ends.charge = self.store.charge(ends.bytes());
+            self.store.put(before, Entry::Ends(Arc::new(ends)));
         }
     }
 

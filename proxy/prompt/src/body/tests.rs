@@ -115,6 +115,20 @@ fn a_known_beginning_is_not_read_again() {
 }
 
 #[test]
+fn an_end_that_is_asked_for_is_found_however_many_others_follow_the_same_beginning() {
+    let cache = PromptCache::new(1 << 20, HashKey::new([1; 32]));
+    let system = "s".repeat(1500);
+    for user in 0..100 {
+        let messages =
+            json!([{"role": "system", "content": system}, {"role": "user", "content": user.to_string()}]);
+        let body = Bytes::from(json!({"model": "m", "messages": messages}).to_string());
+        let read = cache.read(Api::ChatCompletions, body).unwrap();
+        assert_eq!(read.known().map(|known| known.count), (user > 0).then_some(1), "{user}");
+        cache.put_marks(&read, &cache.places(&read));
+    }
+}
+
+#[test]
 fn a_known_beginning_hides_no_fault_and_no_duplicate() {
     let cache = PromptCache::new(1 << 20, HashKey::new([1; 32]));
     marked(&cache, 40, "");

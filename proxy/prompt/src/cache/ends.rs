@@ -76,7 +76,10 @@ mod tests {
         for name in 0..50 {
             let known = Arc::new(with(Some(ends), name).unwrap());
             // Asked for again before it has gone.
-            ends = Ends::with(Some(&known), end(100)).unwrap_or_else(|| with(None, 100).unwrap());
+            ends = match Ends::with(Some(&known), end(100)) {
+                Some(moved) => moved,
+                None => Arc::into_inner(known).unwrap(),
+            };
             assert!(ends.ends.len() <= ENDS_MAX);
             assert!(ends.furthest(|_, name| name == 100).is_some());
         }
