@@ -61,7 +61,7 @@ fn a_good_config_is_summed_up_in_a_line() {
     let full = rankwise(&["check", "good/full.yaml"]);
     assert_eq!(
         stdout(&full),
-        "ok: 2 listeners, 2 pools (main by kv, small by good/policy.wasm), 2 workers\n",
+        "ok: 2 listeners, 2 pools (main by kv, small by good/policy.wasm), 3 workers\n",
         "{}",
         stderr(&full)
     );

@@ -14,6 +14,10 @@ pub struct Found {
     pub description: Result<Description, DescribeError>,
 }
 
+/// What nobody can find out by asking.
+const DRAINED: &str = "drain_events: each event is told once, so two drainers take them from each other: let no second rankwise, \
+                       monitor or router read /kv_cache_events";
+
 impl Found {
     /// Whether requests can be routed there by what it has cached.
     pub fn is_fine(&self) -> bool {
@@ -30,6 +34,9 @@ impl Found {
                 lines.extend(
                     description.findings.iter().map(|finding| format!("{place}: kv is blind: {finding}")),
                 );
+                if description.drained {
+                    lines.push(format!("{place}: {DRAINED}"));
+                }
                 lines
             }
         }

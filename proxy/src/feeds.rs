@@ -1,11 +1,13 @@
 //! What the engines tell by themselves: KV events and load, per rank.
 
 mod cold;
+mod drain;
 mod events;
 mod position;
 mod replay;
 
 pub use cold::ColdRank;
+pub use drain::{DrainFeed, DrainedTarget, run_drain};
 pub use events::{EventFeed, EventSource, run};
 pub use position::FeedPosition;
 

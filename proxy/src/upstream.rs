@@ -6,5 +6,5 @@ mod line;
 mod pool;
 
 pub use body::UpstreamBody;
-pub use fetch::{FetchError, Fetched, Origin};
+pub use fetch::{FetchError, Fetched, KeptOrigin, Origin};
 pub use pool::{Checkout, SendError, SendLimits, UpstreamPool, UpstreamTimes};

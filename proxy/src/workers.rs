@@ -98,7 +98,8 @@ impl Worker {
 
     /// Whether a request of this API is served by the rank that it names; that of the only rank always is.
     pub fn takes_rank(&self, api: Api) -> bool {
-        self.ranks.len() == 1 || self.engine.takes_rank_on(api.path())
+        let named = || self.ranks.iter().all(|rank| rank.target.spec.pinnable);
+        self.ranks.len() == 1 || (self.engine.takes_rank_on(api.path()) && named())
     }
 
     /// Counts one more connection to it; `None` if there are `max` already.

@@ -2,15 +2,20 @@
 
 use std::process::{Command, Output};
 
-use rankwise_sim::{EngineWire, Fleet, FleetSpec};
+use rankwise_sim::{EngineWire, Fleet, FleetSpec, TrtllmServer};
 
 use crate::harness::{config_file, fast, fleet};
 
 /// What it says of a fleet that it is told nothing about.
 async fn checked(spec: FleetSpec) -> (Fleet, Output) {
+    checked_with(spec, "").await
+}
+
+/// The same, with more fields in the entry of each worker.
+async fn checked_with(spec: FleetSpec, more: &str) -> (Fleet, Output) {
     let fleet = fleet(spec).await;
-    let urls: Vec<_> =
-        fleet.workers().iter().map(|worker| format!("{{ url: \"{}\" }}", worker.url())).collect();
+    let entry = |worker: &rankwise_sim::WorkerHandle| format!("{{ url: \"{}\"{more} }}", worker.url());
+    let urls: Vec<_> = fleet.workers().iter().map(entry).collect();
     let (_folder, file) = config_file(&format!("pools: [{{ workers: [{}] }}]", urls.join(", ")));
     // The fleet lives on this thread.
     let check =
@@ -53,4 +58,22 @@ async fn each_setting_that_leaves_kv_blind_is_named() {
         assert!(said.contains("kv is blind: ") && said.contains(named), "{engine:?}: {said}");
         fleet.stop().await;
     }
+}
+
+/// Whether somebody else drains it too nobody can ask.
+#[tokio::test]
+async fn a_server_that_is_drained_is_fine_and_its_condition_is_named() {
+    let trtllm = TrtllmServer::BareWithRankFields;
+    let spec = FleetSpec { engine: EngineWire::Trtllm, trtllm, workers: 1, ..fast() };
+    let (fleet, output) =
+        checked_with(spec, ", engine: trtllm, ranks: 4, block_size: 16, drain_events: true").await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("4 dp ranks, blocks of 16 tokens") && said.contains("each event is told once"),
+        "{said}"
+    );
+    // It asked, and took nothing away.
+    assert!(fleet.workers()[0].arrivals().iter().all(|arrival| arrival.path != "/kv_cache_events"));
+    fleet.stop().await;
 }

@@ -13,6 +13,7 @@ mod demo;
 mod disaggregated;
 mod discovery;
 mod disobedience;
+mod drained;
 mod emptied;
 mod engines;
 mod facts;

@@ -21,6 +21,7 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("expected a folder")?);
     let seeds = Seeds(folder);
     seeds.events()?;
+    seeds.drained()?;
     seeds.answers()?;
     seeds.bodies()?;
     seeds.images()?;
@@ -70,6 +71,28 @@ impl Seeds {
             self.write("event_feed", &name(&recording), &story)?;
         }
         Ok(())
+    }
+
+    /// Answers of a server whose events are drained: a rank's beginning, and what another does later.
+    fn drained(&self) -> Result<()> {
+        let first = r#"[{"event_id":0,"data":{"type":"created","num_blocks_per_cache_level":[4,0]},"window_size":4096,"attention_dp_rank":0},
+            {"event_id":1,"data":{"type":"stored","parent_hash":null,"blocks":[{"type":"stored_block","block_hash":1234567890123456789,
+            "tokens":[{"type":"unique_token","token_id":1,"token_extra_id":0},{"type":"unique_token","token_id":2,"token_extra_id":0}],
+            "cache_level":0,"priority":35},{"block_hash":"ab","tokens":[{"token_id":3},{"token_id":4}],"cache_salt":"t","mm_keys":[],
+            "lora_id":null}]},"window_size":4096,"attention_dp_rank":0}]"#;
+        let second = r#"[{"event_id":2,"data":{"type":"updated","block_hash":171,"cache_level":{"type":"event_diff","new_value":1,
+            "old_value":0},"priority":null},"window_size":4096,"attention_dp_rank":0},{"event_id":3,"data":{"type":"removed",
+            "block_hashes":[1234567890123456789]},"window_size":4096,"attention_dp_rank":0},{"event_id":9,"hash_algo":"v2_sha256",
+            "layer_group_id":1,"data":{"type":"all_cleared"},"window_size":1024,"attention_dp_rank":1}]"#;
+        let mut story = vec![1];
+        for answer in [first, second] {
+            story.push(3);
+            story.extend(u16::try_from(answer.len())?.to_be_bytes());
+            story.extend(answer.as_bytes());
+        }
+        // Nobody listens any more.
+        story.extend([1, 0, 0]);
+        self.write("event_drain", "story", &story)
     }
 
     /// What engines answered.

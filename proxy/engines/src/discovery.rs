@@ -28,6 +28,8 @@ pub struct Overrides {
     /// Whether every rank steps alone, as those of a dense model do. vLLM does not tell over HTTP; by default all
     /// ranks of a worker form one lockstep group.
     pub independent_ranks: bool,
+    /// Whether the events of a worker that tells each of them once may be taken from it.
+    pub drain_events: bool,
     /// What a probe of [`Engine::rank_probe`](crate::Engine::rank_probe) showed.
     pub takes_rank_fields: Option<bool>,
 }
@@ -70,6 +72,8 @@ pub struct WorkerDescription {
     pub tokenizer_source: Option<String>,
     /// The engine's version.
     pub version: Option<String>,
+    /// Whether the events of all its ranks are to be had by draining them: see [`crate::trtllm::drain`].
+    pub drained: bool,
     /// What leaves kv blind here.
     pub findings: Vec<Blindness>,
 }

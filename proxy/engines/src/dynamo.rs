@@ -44,6 +44,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> Result<W
         models,
         tokenizer_source: None,
         version: None,
+        drained: false,
         findings,
     })
 }
@@ -63,6 +64,7 @@ mod tests {
             block_size: Some(BlockSize(64)),
             capacity_blocks: Some(9),
             independent_ranks: false,
+            drain_events: false,
             takes_rank_fields: None,
         };
         let worker = describe(&answers, &overrides).unwrap();

@@ -30,6 +30,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDe
         models,
         tokenizer_source: None,
         version: None,
+        drained: false,
         findings: vec![Blindness::RankNotTaken { start: ENGINE }],
     }
 }

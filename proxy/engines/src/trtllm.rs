@@ -2,9 +2,12 @@
 //!
 //! A bare server takes no rank over HTTP, hands out each event once to whoever asks first, and keeps its load to
 //! itself. The shim is one Python file that runs the same server, pins by header, and publishes events per rank in
-//! vLLM's layout with replay, so that any number of proxies may listen.
+//! vLLM's layout with replay, so that any number of proxies may listen. Without the shim one proxy may be who asks first.
 
+mod cache;
 pub mod discovery;
+pub mod drain;
+pub mod events;
 pub mod load;
 mod probe;
 

@@ -101,7 +101,7 @@ pub struct FleetSpec {
     pub max_model_len: Option<u32>,
     /// Length of an answer when the request names none, tokens.
     pub default_output_tokens: u32,
-    /// Whether KV events are published.
+    /// Whether KV events are told.
     pub publish_events: bool,
     /// How TensorRT-LLM is run.
     pub trtllm: TrtllmServer,
@@ -109,7 +109,7 @@ pub struct FleetSpec {
     pub layout: EventLayout,
     /// Their topic.
     pub topic: String,
-    /// Batches kept for replay per rank.
+    /// Batches kept for replay per rank; of TensorRT-LLM without the shim, events kept until they are drained.
     pub buffer_steps: usize,
     /// Whether every rank names the same tokens differently.
     pub hash_per_rank: bool,
@@ -206,10 +206,19 @@ impl FleetSpec {
         if self.global_ranks { worker % self.workers_per_group * self.ranks } else { 0 }
     }
 
-    /// Whether events go out.
+    /// Whether it is TensorRT-LLM without the shim, which tells its events to whoever asks first.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.engine == EngineWire::Trtllm && self.trtllm != TrtllmServer::Shim
+    }
+
+    /// Whether ranks tell what happens to their caches.
+    pub(crate) fn tells_events(&self) -> bool {
+        self.publish_events && self.engine != EngineWire::Generic
+    }
+
+    /// Whether they do so by sockets.
     pub(crate) fn publishes(&self) -> bool {
-        let bare = self.engine == EngineWire::Trtllm && self.trtllm != TrtllmServer::Shim;
-        self.publish_events && self.engine != EngineWire::Generic && !bare
+        self.tells_events() && !self.is_bare()
     }
 
     pub(crate) fn ports_per_worker(&self) -> usize {

@@ -8,6 +8,7 @@ mod accept;
 mod answer;
 mod ask;
 mod clock;
+mod drained;
 mod driver;
 mod event_wire;
 mod feed;

@@ -303,11 +303,31 @@ pub struct EventLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub timeout: Duration,
+    /// Longest pause between two reads of a worker with `drain_events` that has nothing to tell. After events pauses begin at 5 ms
+    /// and double up to this. What the engine tells meanwhile waits in its own buffer, which may overflow.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub drain_interval: Duration,
+    /// Longest wait for one such read. Older versions take 2 s to say that there is nothing.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub drain_timeout: Duration,
+    /// Largest answer to one such read, in bytes. A larger one is lost, and the worker's ranks are emptied.
+    #[serde(with = "byte_size")]
+    #[schemars(with = "byte_size::Written")]
+    pub drain_bytes_max: usize,
 }
 
 impl Default for EventLimits {
     fn default() -> Self {
-        Self { batches_max: size(4096), message_bytes_max: 16 << 20, timeout: Duration::from_secs(5) }
+        Self {
+            batches_max: size(4096),
+            message_bytes_max: 16 << 20,
+            timeout: Duration::from_secs(5),
+            drain_interval: Duration::from_millis(20),
+            drain_timeout: Duration::from_secs(10),
+            drain_bytes_max: 256 << 20,
+        }
     }
 }
 

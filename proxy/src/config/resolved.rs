@@ -194,6 +194,8 @@ pub struct Worker {
     pub blocks: Option<NonZeroU32>,
     /// Where its ranks publish KV events.
     pub events: Events,
+    /// Whether they are taken from a server that tells each of them once.
+    pub drain_events: bool,
     /// Share of the load, permille.
     pub weight_permille: NonZeroU32,
     /// Set on every request to it.

@@ -68,6 +68,9 @@ fn what_is_written_arrives() {
     // A pool without limits of its own has the top-level ones.
     assert_eq!(config.pools[1].limits.first_byte_timeout, Duration::from_secs(300));
     assert_eq!(config.pools[1].limits.index_blocks_max.get(), 4_000_000);
+    assert!(config.pools[1].workers[0].drain_events && !vllm.drain_events);
+    let events = &config.limits.events;
+    assert_eq!((events.drain_interval, events.drain_bytes_max), (Duration::from_millis(10), 64 << 20));
 }
 
 #[test]

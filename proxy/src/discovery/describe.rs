@@ -38,6 +38,8 @@ pub struct Description {
     pub version: Option<String>,
     /// What leaves kv blind there.
     pub findings: Vec<Blindness>,
+    /// Whether its events are drained.
+    pub drained: bool,
     /// What a probe showed of ranks in the body, if there was one.
     pub takes_rank_fields: Option<bool>,
 }
@@ -51,6 +53,7 @@ impl Description {
             && self.role == other.role
             && self.bootstrap_port == other.bootstrap_port
             && self.block_size == other.block_size
+            && self.drained == other.drained
     }
 }
 
@@ -149,6 +152,7 @@ pub async fn describe(
         block_size: worker.block_size.map(|size| BlockSize(size.get())),
         capacity_blocks: worker.blocks.map(Into::into),
         independent_ranks: worker.lockstep == Lockstep::Rank,
+        drain_events: worker.drain_events,
         takes_rank_fields,
     };
     if let Some(probe) = engine.rank_probe(&answers, &overrides).filter(|_| takes_rank_fields.is_none()) {
@@ -183,6 +187,7 @@ pub async fn describe(
         models: found.models.into_iter().map(|card| card.id).collect(),
         tokenizer_source: found.tokenizer_source,
         version: found.version,
+        drained: found.drained,
         findings: found.findings,
         takes_rank_fields: overrides.takes_rank_fields,
     };

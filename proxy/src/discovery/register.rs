@@ -12,6 +12,7 @@ use rankwise_engines::disaggregation::{Role, Transfer};
 use rankwise_engines::discovery::EventEndpoints;
 use rankwise_engines::events::Translation;
 use rankwise_engines::feed::{Feed, FeedConfig, FeedCounters};
+use rankwise_engines::trtllm::drain::{Drain, DrainConfig};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,10 @@ use super::describe::Description;
 use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
-use crate::feeds::{self, ColdRank, EventFeed, EventSource, NAMESPACE_MODEL};
+use crate::feeds::{self, ColdRank, DrainFeed, DrainedTarget, EventFeed, EventSource, NAMESPACE_MODEL};
 use crate::health::{HealthSettings, RankHealth};
 use crate::pool::Pool;
+use crate::upstream::{KeptOrigin, Origin};
 use crate::workers::{Rank, Worker};
 
 /// What is running because of a worker.
@@ -136,6 +138,8 @@ impl Registration {
                 };
                 has_events = true;
                 feeds.spawn(feeds::run(feed, stop.clone()));
+            } else if description.drained && description.block_size.is_some() {
+                has_events = true;
             } else {
                 // Nothing tells what it holds, so that is learned from what it is sent.
                 pool.state.learn_from_bookings(target.id);
@@ -154,6 +158,10 @@ impl Registration {
                 cold,
                 position,
             });
+        }
+        if let Some(block_size) = description.block_size.filter(|_| description.drained) {
+            let feed = drain_feed(pool, config, &ranks, block_size, Arc::clone(&alarm), events);
+            feeds.spawn(feeds::run_drain(feed, stop.clone()));
         }
         let worker = Arc::new(Worker {
             id,
@@ -277,6 +285,37 @@ impl Registration {
         }
         pool.shared_metrics.forget_target(&pool.name, self.worker.name(), ENGINE_CHOOSES);
         pool.load_changed();
+    }
+}
+
+/// One feed for all ranks of a worker.
+fn drain_feed(
+    pool: &Arc<Pool>,
+    config: &config::Worker,
+    ranks: &[Rank],
+    block_size: BlockSize,
+    alarm: Arc<Notify>,
+    limits: &config::EventLimits,
+) -> DrainFeed {
+    let translation = Translation { key: pool.key.clone(), model: NAMESPACE_MODEL.to_owned(), block_size };
+    let drain = DrainConfig {
+        capacities: ranks.iter().map(|rank| rank.target.spec.capacity_blocks).collect(),
+        translation,
+        held_max: pool.state.config().index_blocks_max,
+    };
+    let origin =
+        Origin { address: config.url.authority(), headers: config.headers.iter().cloned().collect() };
+    DrainFeed {
+        pool: Arc::clone(pool),
+        ranks: ranks
+            .iter()
+            .map(|rank| DrainedTarget::new(Arc::clone(&rank.target), rank.metrics.clone()))
+            .collect(),
+        origin: KeptOrigin::new(origin),
+        drain: Drain::new(&drain, clock::now()),
+        place: format!("worker {}", config.name),
+        limits: limits.clone(),
+        alarm,
     }
 }
 

@@ -182,7 +182,7 @@ impl Supervision {
             version = description.version, ranks = description.ranks.len(),
             block_size = description.block_size.map(|size| size.0),
             blocks_per_rank = description.ranks.first().map(|rank| rank.capacity_blocks),
-            events = description.ranks.iter().filter(|rank| rank.events.is_some()).count(),
+            events = description.ranks.iter().filter(|rank| rank.events.is_some() || description.drained).count(),
             "worker discovered",
         );
         for finding in &description.findings {

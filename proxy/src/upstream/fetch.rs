@@ -1,5 +1,5 @@
-//! Small requests of the proxy's own to a worker: discovery, probes, load, token ids. One connection each, everything
-//! bounded; answers to clients go through the pool instead.
+//! Small requests of the proxy's own to a worker: discovery, probes, load, token ids. One connection each, but for what asks
+//! all the time; everything bounded; answers to clients go through the pool instead.
 
 use std::time::Duration;
 
@@ -124,24 +124,92 @@ impl Origin {
         body: Bytes,
         bytes_max: usize,
     ) -> Result<Fetched, FetchError> {
+        self.connect().await?.send(self, method, path, body, bytes_max).await
+    }
+
+    async fn connect(&self) -> Result<Open, FetchError> {
         let stream = TcpStream::connect(self.address.as_str()).await.map_err(FetchError::Connect)?;
         stream.set_nodelay(true).map_err(FetchError::Connect)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
-        // The one spawn outside a tracked set: it lives no longer than this function.
-        #[expect(clippy::disallowed_methods, reason = "aborted when this function returns")]
-        let _connection = Connection(tokio::spawn(connection).abort_handle());
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
+        // The one spawn outside a tracked set: it lives no longer than what is returned.
+        #[expect(clippy::disallowed_methods, reason = "aborted when the connection is dropped")]
+        let connection = Connection(tokio::spawn(connection).abort_handle());
+        Ok(Open { sender, _connection: connection })
+    }
+}
+
+/// An open connection.
+struct Open {
+    sender: http1::SendRequest<Full<Bytes>>,
+    _connection: Connection,
+}
+
+impl Open {
+    async fn send(
+        &mut self,
+        origin: &Origin,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        bytes_max: usize,
+    ) -> Result<Fetched, FetchError> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = path.parse::<Uri>().unwrap_or_default();
-        *request.headers_mut() = self.headers.clone();
-        if let Ok(host) = HeaderValue::from_str(&self.address) {
+        *request.headers_mut() = origin.headers.clone();
+        if let Ok(host) = HeaderValue::from_str(&origin.address) {
             request.headers_mut().insert(HOST, host);
         }
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let response = sender.send_request(request).await.map_err(FetchError::Http)?;
+        let response = self.sender.send_request(request).await.map_err(FetchError::Http)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), bytes_max).collect().await.map_err(FetchError::Body)?;
         Ok(Fetched { status, body: body.to_bytes() })
     }
 }
+
+/// An origin that is asked again and again, over one connection for as long as it lives.
+pub struct KeptOrigin {
+    origin: Origin,
+    open: Option<Open>,
+}
+
+impl KeptOrigin {
+    /// Not connected yet.
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, open: None }
+    }
+
+    /// POST of JSON. After a failure, and when this is dropped before it ends, the next one connects anew.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn post(
+        &mut self,
+        path: &str,
+        json: Bytes,
+        bytes_max: usize,
+        within: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let exchange = async {
+            // Taken out: what is not put back is closed.
+            let mut open = self.open.take();
+            if let Some(kept) = &mut open
+                && kept.sender.ready().await.is_err()
+            {
+                open = None;
+            }
+            let mut open = match open {
+                Some(open) => open,
+                None => self.origin.connect().await?,
+            };
+            let answer = open.send(&self.origin, Method::POST, path, json, bytes_max).await?;
+            self.open = Some(open);
+            Ok(answer)
+        };
+        tokio::time::timeout(within, exchange).await.unwrap_or(Err(FetchError::TimedOut(within)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

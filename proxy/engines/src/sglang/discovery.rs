@@ -109,6 +109,7 @@ pub(crate) fn describe(
         tokenizer_source: text("tokenizer_path").or_else(|| text("model_path")),
         models,
         version: discovery::version(body),
+        drained: false,
         findings,
     })
 }

@@ -60,11 +60,18 @@ pub(crate) fn describe(
     let Some(body) = answers.get(WORKER) else {
         let capacity = overrides.capacity_blocks.unwrap_or(0);
         let takes_rank = overrides.takes_rank_fields == Some(true);
-        let count = overrides.ranks()?.filter(|_| takes_rank).unwrap_or(1);
+        let drained = overrides.drain_events;
+        // Where no rank can be named, only what is told of each makes a difference between them.
+        let count = overrides.ranks()?.filter(|_| takes_rank || drained).unwrap_or(1);
         let group = |number| if overrides.independent_ranks { number } else { 0 };
-        let mut findings = vec![Blindness::EventsOff { start: SHIM }];
+        let mut findings = Vec::new();
         if !takes_rank {
-            findings.insert(0, Blindness::RankNotTaken { start: SHIM });
+            findings.push(Blindness::RankNotTaken { start: SHIM });
+        }
+        if !drained {
+            findings.push(Blindness::EventsOff { start: SHIM });
+        } else if overrides.block_size.is_none() {
+            findings.push(Blindness::BlockSizeUnknown);
         }
         return Ok(WorkerDescription {
             ranks: (0..count).map(|number| rank(number, group(number), capacity, None)).collect(),
@@ -77,6 +84,7 @@ pub(crate) fn describe(
             models,
             tokenizer_source: None,
             version,
+            drained,
             findings,
         });
     };
@@ -119,6 +127,8 @@ pub(crate) fn describe(
         models,
         tokenizer_source: told.model_path,
         version,
+        // The shim is the one who drains.
+        drained: false,
         findings,
     })
 }
@@ -171,6 +181,20 @@ mod tests {
         let names: Vec<_> = worker.findings.iter().map(Blindness::name).collect();
         assert_eq!(names, ["rank_not_taken", "events_off"]);
         assert!(worker.findings.iter().all(|finding| finding.to_string().contains("rankwise_trtllm.py")));
+    }
+
+    #[test]
+    fn a_bare_server_whose_events_are_drained_has_ranks_of_its_own() {
+        let bare = Answers::default().with("/v1/models", MODELS);
+        let config = Overrides { ranks: Some(4), drain_events: true, ..Overrides::default() };
+        let worker = describe("h", &bare, &config).unwrap();
+        assert_eq!((worker.ranks.len(), worker.pinning, worker.drained), (4, Pinning::Nothing, true));
+        let names: Vec<_> = worker.findings.iter().map(Blindness::name).collect();
+        assert_eq!(names, ["rank_not_taken", "block_size_unknown"]);
+        let config = Overrides { takes_rank_fields: Some(true), block_size: Some(BlockSize(32)), ..config };
+        let worker = describe("h", &bare, &config).unwrap();
+        assert_eq!((worker.pinning, worker.findings), (Pinning::AttentionDpFields, vec![]));
+        assert!(!described(TOLD, config).unwrap().drained, "the shim is the one who drains");
     }
 
     #[test]

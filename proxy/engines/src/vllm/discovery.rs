@@ -82,6 +82,7 @@ pub fn describe(
         tokenizer_source: base.and_then(|card| card.root.clone()),
         models,
         version: answers.get("/version").and_then(discovery::version),
+        drained: false,
         findings,
     })
 }

@@ -26,7 +26,8 @@ pub enum Fault {
     AbortAfterFirst,
     /// Batches of KV events claim to be of this rank.
     LieAboutRank(u32),
-    /// The next so many batches of each rank take their sequence number and are not sent; replay has them.
+    /// The next so many batches of each rank take their sequence number and are not sent; replay has them. Of TensorRT-LLM without
+    /// the shim so many events are lost.
     DropEvents(u32),
     /// Replay requests are not answered.
     NoReplay,

@@ -1,4 +1,4 @@
-//! One rank's KV events on their way out: numbered, kept for replay, queued for the socket.
+//! One rank's KV events on their way out: numbered, kept for replay and queued for the socket, or kept until they are drained.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::drained::CacheAbout;
 use super::event_wire::{BatchStyle, encode};
 use super::faults::Faults;
 use super::pages::{self, Pages};
@@ -26,11 +27,22 @@ pub(crate) struct RankFeed {
     /// What its events call it.
     global_rank: u32,
     style: BatchStyle,
-    engine: EngineWire,
+    words: Words,
     buffer_steps: usize,
     enabled: bool,
     faults: Arc<Faults>,
     state: Mutex<State>,
+}
+
+/// How a rank tells its events.
+#[derive(Clone, Copy, Debug)]
+enum Words {
+    /// In batches, each copy of a block for itself.
+    Copies,
+    /// In batches, each page once; SGLang's hashes are signed.
+    Pages { signed: bool },
+    /// One by one, to whoever asks first.
+    Drained(CacheAbout),
 }
 
 #[derive(Default)]
@@ -51,13 +63,20 @@ impl RankFeed {
         spec: &crate::FleetSpec,
         faults: Arc<Faults>,
     ) -> Self {
+        let words = match spec.engine {
+            EngineWire::Trtllm if spec.is_bare() => Words::Drained(CacheAbout::of(spec)),
+            EngineWire::Sglang | EngineWire::Trtllm => {
+                Words::Pages { signed: spec.engine == EngineWire::Sglang }
+            }
+            EngineWire::Vllm | EngineWire::Generic => Words::Copies,
+        };
         Self {
             rank,
             global_rank,
             style,
-            engine: spec.engine,
+            words,
             buffer_steps: spec.buffer_steps,
-            enabled: spec.publishes(),
+            enabled: spec.tells_events(),
             faults,
             state: Mutex::default(),
         }
@@ -100,6 +119,11 @@ impl RankFeed {
         self.state.lock().ring.iter().filter(|(seq, _)| *seq >= start).cloned().collect()
     }
 
+    /// What was told and not drained yet: nobody is told again.
+    pub(crate) fn drain(&self) -> Vec<Bytes> {
+        self.state.lock().ring.drain(..).map(|(_, event)| event).collect()
+    }
+
     pub(crate) fn publish(&self, changes: &[CacheChange]) {
         let faults = self.faults.now();
         if !self.enabled || faults.silent_rank == Some(self.rank) {
@@ -107,27 +131,38 @@ impl RankFeed {
         }
         let rank = faults.rank_claimed.unwrap_or(self.global_rank);
         let mut state = self.state.lock();
-        let payload = match self.engine {
-            EngineWire::Sglang | EngineWire::Trtllm => {
-                let events = state.pages.take(changes);
-                if events.is_empty() {
-                    return;
-                }
-                let signed = self.engine == EngineWire::Sglang;
-                pages::encode(&events, rank, unix_seconds(), &self.style, signed)
+        let told = match self.words {
+            Words::Copies => vec![encode(changes, rank, unix_seconds(), &self.style)],
+            Words::Pages { signed } => match state.pages.take(changes) {
+                events if events.is_empty() => return,
+                events => vec![pages::encode(&events, rank, unix_seconds(), &self.style, signed)],
+            },
+            Words::Drained(about) => {
+                let (events, first) = (state.pages.take(changes), state.next_seq);
+                let numbered = events.iter().zip(first..);
+                numbered.map(|(event, id)| about.encode(event, id, rank, &self.style)).collect()
             }
-            EngineWire::Vllm | EngineWire::Generic => encode(changes, rank, unix_seconds(), &self.style),
         };
+        for payload in told {
+            self.tell(&mut state, payload);
+        }
+    }
+
+    /// Gives it the next number.
+    fn tell(&self, state: &mut State, payload: Bytes) {
         let batch = (state.next_seq, payload);
         state.next_seq += 1;
-        if self.buffer_steps > 0 {
+        let dropped = state.to_drop > 0;
+        state.to_drop = state.to_drop.saturating_sub(1);
+        // What is dropped can be replayed; what is drained cannot.
+        let is_kept = !(dropped && matches!(self.words, Words::Drained(_)));
+        if self.buffer_steps > 0 && is_kept {
             while state.ring.len() >= self.buffer_steps {
                 state.ring.pop_front();
             }
             state.ring.push_back(batch.clone());
         }
-        if state.to_drop > 0 {
-            state.to_drop -= 1;
+        if dropped {
             return;
         }
         if let Some(queue) = &state.queue

@@ -1,6 +1,7 @@
 //! The wire from outside: a plain HTTP client and real ZMQ sockets.
 
 mod client;
+mod drained;
 mod events;
 mod faults;
 mod http;

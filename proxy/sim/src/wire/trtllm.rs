@@ -1,11 +1,11 @@
-//! What is TensorRT-LLM's own, behind rankwise's shim: how it tells what it is and how busy.
+//! What is TensorRT-LLM's own: behind rankwise's shim, how it tells what it is and how busy; bare, what happened to its caches.
 
 use ::http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::drained;
 use super::reply::{self, Body};
 use super::worker::Worker;
-use crate::TrtllmServer;
 
 /// The version that the simulator claims.
 const VERSION: &str = "1.3.0rc24";
@@ -15,9 +15,12 @@ pub(super) fn answer(worker: &Worker, method: &Method, path: &str) -> Option<Res
     Some(match (method, path) {
         (&Method::GET, "/health") => reply::empty(StatusCode::OK),
         (&Method::GET, "/version") => reply::json(StatusCode::OK, &json!({"version": VERSION})),
-        (_, "/rankwise/worker" | "/rankwise/loads") if worker.site.spec.trtllm != TrtllmServer::Shim => {
-            return None;
+        // At once, as newer versions answer; older ones wait 2 s for something to tell.
+        (&Method::POST, "/kv_cache_events") if worker.site.spec.is_bare() => {
+            let events: Vec<_> = worker.feeds.iter().flat_map(|feed| feed.drain()).collect();
+            reply::typed("application/json", reply::text_body(drained::answer(&events)))
         }
+        (_, "/rankwise/worker" | "/rankwise/loads") if worker.site.spec.is_bare() => return None,
         (&Method::GET, "/rankwise/worker") => reply::json(StatusCode::OK, &about(worker)),
         (&Method::GET, "/rankwise/loads") => reply::json(StatusCode::OK, &loads(worker)),
         _ => return None,

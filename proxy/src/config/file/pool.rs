@@ -248,6 +248,12 @@ pub struct Worker {
     /// Default: discovered.
     #[serde(default)]
     pub events: Option<Located<Vec<EventSource>>>,
+    /// For `engine: trtllm` without the shim: whether its KV events are read from it, with `POST /kv_cache_events`. The server tells each
+    /// event once, so nobody else may read them: no second rankwise, monitor or router. Needs `block_size`, and `ranks` where the
+    /// server has several. Not for versions up to 1.2 that get `cache_salt` or LoRA adapters, which their events do not tell. Default: its
+    /// events are left alone.
+    #[serde(default)]
+    pub drain_events: Option<Located<bool>>,
     /// Share of the load against the other workers, in thousandths.
     #[serde(default = "default_weight")]
     pub weight: NonZeroU32,
@@ -271,6 +277,7 @@ impl Worker {
             block_size: None,
             blocks: None,
             events: None,
+            drain_events: None,
             weight: default_weight(),
             headers: BTreeMap::new(),
         }

@@ -31,8 +31,13 @@ pub(super) struct Unique {
 }
 
 impl Unique {
+    /// Takes it for this one, and says who had it before.
+    pub(super) fn claim(&mut self, path: &str, value: &str) -> Option<String> {
+        self.owners.insert(value.to_owned(), path.to_owned())
+    }
+
     pub(super) fn add(&mut self, path: &str, value: &str, at: Position) -> Result<(), Problem> {
-        match self.owners.insert(value.to_owned(), path.to_owned()) {
+        match self.claim(path, value) {
             Some(owner) => {
                 Err(Problem::new(at, format!("{path}: `{value}` is already {owner}: expected another")))
             }

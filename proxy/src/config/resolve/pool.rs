@@ -8,9 +8,9 @@ use rankwise_policy_host::is_credential;
 
 use super::super::file;
 use super::super::limits::Limits;
-use super::super::located::Located;
+use super::super::located::{Located, Position};
 use super::super::named::EngineKind;
-use super::super::resolved::{Discovery, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions};
+use super::super::resolved::{Discovery, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker};
 use super::names::{Unique, name};
 use super::worker::{instance, resolve_worker};
 use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
@@ -39,6 +39,7 @@ pub(super) fn resolve(
     }
     let mut names = Unique::default();
     let mut models = Unique::default();
+    let mut drained = Unique::default();
     let mut worker_count = 0;
     let mut resolved = Vec::with_capacity(pools.len());
     for (index, pool) in pools.into_iter().enumerate() {
@@ -63,12 +64,18 @@ pub(super) fn resolve(
             );
             return Err(Problem::new(at, message));
         }
-        resolved.push(resolve_pool(&path, pool.value, limits, paths)?);
+        resolved.push(resolve_pool(&path, pool.value, limits, paths, &mut drained)?);
     }
     Ok(resolved)
 }
 
-fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>) -> Result<Pool, Problem> {
+fn resolve_pool(
+    path: &str,
+    pool: file::Pool,
+    limits: &Limits,
+    paths: &Paths<'_>,
+    drained: &mut Unique,
+) -> Result<Pool, Problem> {
     let name = name(&format!("{path}.name"), &pool.name, POOL_NAME_BYTES_MAX, "._-")?;
     let mut models = Vec::with_capacity(pool.models.len());
     for model in &pool.models {
@@ -101,7 +108,9 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
     for (index, worker) in pool.workers.into_iter().enumerate() {
         let path = format!("{path}.workers[{index}]");
         let (at, url_at) = (worker.name.as_ref().map_or(worker.url.at, |name| name.at), worker.url.at);
+        let drain_at = worker.drain_events.as_ref().map_or(url_at, |drain| drain.at);
         let worker = resolve_worker(&path, worker.value, limits)?;
+        drains_alone(&path, &worker, drain_at, drained)?;
         let address = match instance(&worker) {
             Some(instance) => format!("{} instance {instance}", worker.url),
             None => worker.url.to_string(),
@@ -116,7 +125,7 @@ fn resolve_pool(path: &str, pool: file::Pool, limits: &Limits, paths: &Paths<'_>
         policy: resolve_policy(path, pool.policy, paths)?,
         tokenizer: pool.tokenizer.map(|folder| resolve_tokenizer(path, &folder, paths)).transpose()?,
         sessions: resolve_sessions(path, pool.sessions)?,
-        discovery: resolve_discovery(path, pool.discovery, limits, paths)?,
+        discovery: resolve_discovery(path, pool.discovery, limits, paths, drained)?,
         workers,
         room: pool.room,
         limits: resolve_limits(&pool.limits, limits),
@@ -132,6 +141,7 @@ fn resolve_discovery(
     discovery: file::Discovery,
     limits: &Limits,
     paths: &Paths<'_>,
+    drained: &mut Unique,
 ) -> Result<Discovery, Problem> {
     let path = format!("{path}.discovery");
     if let Some(extra) = discovery.dns.get(DNS_NAMES_MAX) {
@@ -145,7 +155,10 @@ fn resolve_discovery(
                 format!("{path}: engine `dynamo` is one worker of a frontend: expected it under workers");
             return Err(Problem::new(at, message));
         }
-        resolve_worker(&path, entry.value, limits)
+        let drain_at = entry.drain_events.as_ref().map_or(at, |drain| drain.at);
+        let worker = resolve_worker(&path, entry.value, limits)?;
+        drains_alone(&path, &worker, drain_at, drained)?;
+        Ok(worker)
     });
     Ok(Discovery {
         file: discovery.file.map(|file| paths.file(&format!("{path}.file"), &file)).transpose()?,
@@ -153,6 +166,15 @@ fn resolve_discovery(
         interval: discovery.interval,
         handover_timeout: discovery.handover_timeout,
     })
+}
+
+/// Two that drain a server take its events from each other, whatever pools they are of.
+fn drains_alone(path: &str, worker: &Worker, at: Position, drained: &mut Unique) -> Result<(), Problem> {
+    let owner = worker.drain_events.then(|| drained.claim(path, &worker.url.to_string())).flatten();
+    let Some(owner) = owner else { return Ok(()) };
+    let message =
+        format!("{path}.drain_events: {owner} drains `{}` already: each event is told once", worker.url);
+    Err(Problem::new(at, message))
 }
 
 /// Names in lower case, none of a credential.

@@ -32,6 +32,7 @@ pub(super) fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) 
         return Err(Problem::new(ranks.at, message));
     }
     let url_at = worker.url.at;
+    let drain_events = resolve_drain_events(path, &worker)?;
     let (events, ranks) = resolve_events(path, worker.events, worker.ranks, ranks_max)?;
     let worker = Worker {
         name,
@@ -45,6 +46,7 @@ pub(super) fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) 
         block_size: worker.block_size,
         blocks: worker.blocks,
         events,
+        drain_events,
         weight_permille: worker.weight,
         headers: resolve_headers(path, worker.headers)?,
     };
@@ -95,6 +97,22 @@ fn named_url(path: &str, worker: &file::Worker) -> Result<BaseUrlAndName, Proble
         worker.name.clone().unwrap_or_else(|| Located { value: url.authority(), at: worker.url.at });
     let name = name(&format!("{path}.name"), &written, WORKER_NAME_BYTES_MAX, "._:-[]")?;
     Ok(BaseUrlAndName { url, name })
+}
+
+/// Only one engine's events can be drained, and not beside sockets.
+fn resolve_drain_events(path: &str, worker: &file::Worker) -> Result<bool, Problem> {
+    let Some(drain) = worker.drain_events.as_ref().filter(|drain| drain.value) else { return Ok(false) };
+    let wrong = |expected: &str| Problem::new(drain.at, format!("{path}.drain_events: expected {expected}"));
+    if worker.engine != EngineKind::Trtllm {
+        return Err(wrong("engine `trtllm` beside it: the events of others are published"));
+    }
+    if worker.events.is_some() {
+        return Err(wrong("no `events` beside it"));
+    }
+    if worker.block_size.is_none() {
+        return Err(wrong("block_size beside it: the server does not tell its tokens_per_block"));
+    }
+    Ok(true)
 }
 
 /// The event sockets also say how many ranks there are.

@@ -53,6 +53,7 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
         }],
         tokenizer_source: Some("/models/tiny".into()),
         version: Some("0.32.0".into()),
+        drained: false,
         findings: vec![],
     };
     assert_eq!(described(&answers(&bodies)), expected);
@@ -101,6 +102,7 @@ fn config_wins() {
         block_size: Some(BlockSize(64)),
         capacity_blocks: Some(7),
         independent_ranks: true,
+        drain_events: false,
         takes_rank_fields: None,
     };
     let worker = describe("h", &answers, &overrides).unwrap();

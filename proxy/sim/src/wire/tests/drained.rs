@@ -1,0 +1,151 @@
+//! TensorRT-LLM without the shim: `POST /kv_cache_events`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::client::{get, post};
+use super::{fleet, quick};
+use crate::{EngineWire, Fault, FleetSpec, TrtllmServer, WorkerHandle};
+
+fn bare() -> FleetSpec {
+    FleetSpec { engine: EngineWire::Trtllm, trtllm: TrtllmServer::BareWithRankFields, ..quick() }
+}
+
+async fn serve(worker: &WorkerHandle, rank: usize, prompt: &[u32]) {
+    let body = json!({
+        "model": "sim", "prompt": prompt, "max_tokens": 9, "attention_dp_rank": rank, "attention_dp_relax": false,
+    });
+    let answer = post(worker, "/v1/completions", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+/// Prompts that begin alike, more than the cache holds.
+async fn traffic(worker: &WorkerHandle, rank: usize) {
+    for turn in 0..12 {
+        let own = (0..60).map(|token| 1000 + turn * 100 + token);
+        serve(worker, rank, &(0..40).chain(own).collect::<Vec<u32>>()).await;
+    }
+}
+
+/// What is told, rank by rank.
+async fn drain(worker: &WorkerHandle) -> BTreeMap<u64, Vec<Value>> {
+    let answer = post(worker, "/kv_cache_events", json!({})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let mut told = BTreeMap::<_, Vec<_>>::new();
+    for event in answer.json().as_array().unwrap() {
+        told.entry(event["attention_dp_rank"].as_u64().unwrap()).or_default().push(event.clone());
+    }
+    told
+}
+
+fn ids(events: &[Value]) -> Vec<u64> {
+    events.iter().map(|event| event["event_id"].as_u64().unwrap()).collect()
+}
+
+/// Name -> (parent, tokens).
+type Cache = BTreeMap<u64, (Option<u64>, Vec<u64>)>;
+
+fn believed(events: &[Value]) -> Cache {
+    let mut cache = Cache::new();
+    for event in events {
+        let data = &event["data"];
+        match data["type"].as_str().unwrap() {
+            "created" | "all_cleared" => cache.clear(),
+            "stored" => {
+                let mut parent = data["parent_hash"].as_u64();
+                for block in data["blocks"].as_array().unwrap() {
+                    let name = block["block_hash"].as_u64().unwrap();
+                    let tokens = block["tokens"].as_array().unwrap().iter();
+                    let tokens = tokens.map(|token| token["token_id"].as_u64().unwrap()).collect();
+                    assert!(cache.insert(name, (parent, tokens)).is_none(), "stored twice");
+                    parent = Some(name);
+                }
+            }
+            "removed" => {
+                for name in data["block_hashes"].as_array().unwrap() {
+                    assert!(cache.remove(&name.as_u64().unwrap()).is_some(), "removed without being stored");
+                }
+            }
+            other => panic!("{other}"),
+        }
+    }
+    cache
+}
+
+fn truth(worker: &WorkerHandle, rank: usize) -> Cache {
+    let wire = |hash| worker.wire_hash(rank, hash).unwrap();
+    let entry = |block: crate::CachedBlock| {
+        let tokens = block.tokens.iter().map(|&token| u64::from(token)).collect();
+        (wire(block.hash), (block.parent.map(wire), tokens))
+    };
+    worker.cache(rank).into_iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn each_event_is_told_once_and_together_they_tell_the_cache() {
+    let fleet = fleet(bare()).await;
+    let worker = &fleet.workers()[0];
+    traffic(worker, 1).await;
+    let mut told = drain(worker).await;
+    let created = json!({"type": "created", "num_blocks_per_cache_level": [64, 0]});
+    for rank in 0..2 {
+        assert_eq!(
+            (told[&rank][0]["event_id"].clone(), told[&rank][0]["data"].clone()),
+            (0.into(), created.clone())
+        );
+    }
+    assert_eq!(drain(worker).await, BTreeMap::new());
+    assert!(told[&1].iter().any(|event| event["data"]["type"] == "removed"));
+    traffic(worker, 1).await;
+    for (rank, events) in drain(worker).await {
+        told.entry(rank).or_default().extend(events);
+    }
+    for rank in 0..2 {
+        let events = &told[&(rank as u64)];
+        assert_eq!(ids(events), (0..worker.next_sequence(rank)).collect::<Vec<_>>());
+        assert_eq!(believed(events), truth(worker, rank));
+    }
+
+    assert!(worker.clear_caches());
+    serve(worker, 0, &[1; 9]).await;
+    let told = drain(worker).await;
+    assert_eq!(told[&1][0]["data"], json!({"type": "all_cleared"}));
+    assert_eq!(get(worker, "/rankwise/worker").await.status, 404);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_dropped_or_not_drained_in_time_leaves_a_gap() {
+    let fleet = fleet(FleetSpec { buffer_steps: 5, ..bare() }).await;
+    let worker = &fleet.workers()[0];
+    traffic(worker, 0).await;
+    let next = worker.next_sequence(0);
+    assert!(next > 5);
+    assert_eq!(ids(&drain(worker).await[&0]), (next - 5..next).collect::<Vec<_>>());
+    worker.fault(Fault::DropEvents(2));
+    traffic(worker, 0).await;
+    drain(worker).await;
+    worker.fault(Fault::DropEvents(1));
+    let next = worker.next_sequence(0);
+    serve(worker, 0, &[7; 30]).await;
+    let told = drain(worker).await.remove(&0).unwrap_or_default();
+    assert_eq!(ids(&told), (next + 1..worker.next_sequence(0)).collect::<Vec<_>>());
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_counts_from_zero_and_the_shim_lets_nobody_drain() {
+    let fleet = fleet(bare()).await;
+    let worker = &fleet.workers()[0];
+    serve(worker, 0, &[1; 9]).await;
+    worker.restart().await.unwrap();
+    serve(worker, 0, &[2; 9]).await;
+    let told = drain(worker).await;
+    assert_eq!((ids(&told[&0])[0], &told[&0][0]["data"]["type"]), (0, &"created".into()));
+    assert_eq!(believed(&told[&0]), truth(worker, 0));
+    fleet.stop().await;
+    let fleet = super::fleet(FleetSpec { trtllm: TrtllmServer::Shim, ..bare() }).await;
+    assert_eq!(post(&fleet.workers()[0], "/kv_cache_events", json!({})).await.status, 404);
+    fleet.stop().await;
+}
