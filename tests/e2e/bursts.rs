@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::harness::{Proxy, all_in_step, chat, completion, fleet, requests, streamed, text};
 
-/// 8 ranks of engines slow enough that this proxy, built without optimisation, is fast beside them.
+/// 8 ranks on two workers.
 fn eight_ranks(speed: f64) -> FleetSpec {
     FleetSpec { workers: 2, ranks: 4, speed, ..FleetSpec::default() }
 }
@@ -30,7 +30,7 @@ const COMPLETIONS: &str = "/v1/completions";
 
 #[tokio::test]
 async fn one_cold_prompt_from_sixteen_clients_spreads() {
-    let fleet = fleet(eight_ranks(0.25)).await;
+    let fleet = fleet(eight_ranks(4.0)).await;
     let proxy = Proxy::configured(&fleet, "threads: 1", &["--policy", "kv"]).await;
     let replies = all_in_step(&fleet, &proxy, COMPLETIONS, vec![prompt(1, 1000); 16], 16).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
@@ -74,15 +74,17 @@ async fn unique_chats_one_at_a_time_do_not_herd() {
 /// everything because it never fills.
 #[tokio::test]
 async fn a_silent_rank_neither_starves_nor_attracts_all() {
-    for (spec, share_max) in
-        [(eight_ranks(1000.0), 0.4), (FleetSpec { workers: 1, ranks: 2, ..eight_ranks(1000.0) }, 0.9)]
+    // Of two ranks drawn at random the silent one is taken if it is among them: 15 of 64 chats, and 96 of 128. Five standard
+    // deviations are allowed for.
+    for (spec, chats, most) in
+        [(eight_ranks(1000.0), 64, 36), (FleetSpec { workers: 1, ranks: 2, ..eight_ranks(1000.0) }, 128, 123)]
     {
         let fleet = fleet(spec).await;
         fleet.workers()[0].fault(Fault::SilentRank(0));
         let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
-        let per_rank = chats_one_at_a_time(&proxy, &fleet, 64).await;
+        let per_rank = chats_one_at_a_time(&proxy, &fleet, chats).await;
         assert!(per_rank.iter().all(|requests| *requests > 0), "{per_rank:?}");
-        assert!(per_rank[0] as f64 <= share_max * 64.0, "{per_rank:?}");
+        assert!(per_rank[0] <= most, "{per_rank:?}");
         fleet.stop().await;
     }
 }
@@ -101,24 +103,30 @@ async fn chats_one_at_a_time(proxy: &Proxy, fleet: &Fleet, chats: u64) -> Vec<u6
     per_rank
 }
 
-/// Every request but a group's first has one token left to compute: the last is never taken from the cache.
+/// Every request but a group's first has one token left to compute: the last is never taken from the cache. A group parts now
+/// and then, for a rank that has nothing to do; how often, four rounds tell better than one.
 #[tokio::test]
 async fn groups_that_start_together_are_computed_once() {
+    const ROUNDS: u64 = 4;
     const GROUPS: u64 = 64;
     const CLIENTS: u64 = 16;
     const TOKENS: u64 = 32 * 16 + 1;
-    let fleet = fleet(eight_ranks(0.25)).await;
+    let fleet = fleet(eight_ranks(4.0)).await;
     let proxy = Proxy::configured(&fleet, "threads: 1", &["--policy", "kv"]).await;
-    let mut bodies: Vec<_> =
-        (0..GROUPS * CLIENTS).map(|number| prompt(number % GROUPS, TOKENS as usize)).collect();
-    fastrand::Rng::with_seed(3).shuffle(&mut bodies);
-    let replies = all_in_step(&fleet, &proxy, COMPLETIONS, bodies, 64).await;
-    assert!(replies.iter().all(|reply| reply.status == 200));
-    let (computed, unique) = (computed(&fleet), GROUPS * TOKENS);
+    for round in 0..ROUNDS {
+        let group = |number| round * GROUPS + number % GROUPS;
+        let mut bodies: Vec<_> =
+            (0..GROUPS * CLIENTS).map(|number| prompt(group(number), TOKENS as usize)).collect();
+        fastrand::Rng::with_seed(round).shuffle(&mut bodies);
+        let replies = all_in_step(&fleet, &proxy, COMPLETIONS, bodies, 64).await;
+        assert!(replies.iter().all(|reply| reply.status == 200));
+        println!("{} tokens computed after round {round}", computed(&fleet));
+    }
+    let (computed, unique) = (computed(&fleet), ROUNDS * GROUPS * TOKENS);
     let ratio = computed as f64 / unique as f64;
     let per_rank = requests(&fleet);
     println!(
-        "{GROUPS} groups of {CLIENTS}: {computed} tokens computed of {unique} unique, {ratio:.3}; {per_rank:?}, busiest {:.2} of the mean",
+        "{ROUNDS} rounds of {GROUPS} groups of {CLIENTS}: {computed} tokens computed of {unique} unique, {ratio:.3}; {per_rank:?}, busiest {:.2} of the mean",
         peak_to_mean(&per_rank)
     );
     assert!(ratio <= 1.25, "{ratio:.3}");

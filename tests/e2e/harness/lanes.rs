@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rankwise_sim::Fleet;
+use rankwise_sim::{Fleet, Micros};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
@@ -18,6 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Proxy, Reply, requests};
+
+/// Less than an engine takes for a step.
+const STEP: Micros = Micros(1000);
 
 type Lane = SendRequest<Full<Bytes>>;
 
@@ -32,23 +35,28 @@ pub async fn all_in_step(
 ) -> Vec<Reply> {
     let came = || requests(fleet).iter().sum::<u64>();
     let sent = Arc::new(AtomicU64::new(came()));
+    fleet.hold();
     let keep_step = async {
         loop {
-            fleet.hold();
             while came() < sent.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             // What it answers now, it answers after what it was told before: answers by the request thread, events by the other.
             proxy.client.get("/v1/models").await;
             proxy.status.get("/readyz").await;
-            fleet.release();
-            tokio::time::sleep(Duration::from_millis(4)).await;
+            let until = Micros(fleet.now().0 + STEP.0);
+            fleet.advance(STEP);
+            while fleet.now() < until {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
     };
-    tokio::select! {
+    let replies = tokio::select! {
         replies = post_all(proxy, path, bodies, connections, &sent) => replies,
         () = keep_step => unreachable!("a loop without end"),
-    }
+    };
+    fleet.release();
+    replies
 }
 
 /// POSTs every body to `path`, in this order, over so many connections; they are all open before the first request goes out.

@@ -11,6 +11,9 @@ use super::guests::*;
 
 const OK: Result<Decision, PolicyFailure> = Ok(Decision::Rank(1));
 
+/// What a call is taken to have run before its first tick, where it may have run for no time at all.
+const HALF_A_TICK: Duration = Duration::from_micros(450);
+
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -26,7 +29,7 @@ fn a_loop_is_cut_and_the_next_pick_works() {
         let failure = pick(&mut policies, &activation, 2 * round + 1).unwrap_err();
         let used = cpu() - before;
         assert_eq!(failure.kind(), FailureKind::Deadline);
-        assert!(used >= Duration::from_millis(2), "{used:?}");
+        assert!(used >= Duration::from_millis(2) - HALF_A_TICK, "{used:?}");
         // The budget and two ticks are 4 ms; ticks come late on a machine that has other work.
         assert!(used < Duration::from_millis(50), "{used:?}");
     }
@@ -40,7 +43,8 @@ fn the_cpu_budget_is_the_configs() {
     let before = cpu();
     let failure = pick(&mut ThreadPolicies::new(), &activation, 1).unwrap_err();
     assert_eq!(failure, PolicyFailure::Deadline(Duration::from_millis(20)));
-    assert!(cpu() - before >= Duration::from_millis(20));
+    let used = cpu() - before;
+    assert!(used >= Duration::from_millis(20) - HALF_A_TICK, "{used:?}");
 }
 
 #[test]

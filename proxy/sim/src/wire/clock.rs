@@ -18,12 +18,13 @@ struct Course {
     from: Micros,
     since: Instant,
     speed: f64,
-    held: bool,
+    /// Where it stands when it gets there.
+    stop: Option<Micros>,
 }
 
 impl Clock {
     pub(crate) fn start(speed: f64) -> Self {
-        let course = Course { from: Micros(0), since: Instant::now(), speed, held: false };
+        let course = Course { from: Micros(0), since: Instant::now(), speed, stop: None };
         Self(Arc::new(watch::Sender::new(course)))
     }
 
@@ -31,12 +32,26 @@ impl Clock {
         self.0.borrow().now()
     }
 
-    /// Stops or goes on.
-    pub(crate) fn hold(&self, held: bool) {
+    /// Stops.
+    pub(crate) fn hold(&self) {
+        self.go_on(Some(Micros(0)));
+    }
+
+    /// Goes on without end.
+    pub(crate) fn release(&self) {
+        self.go_on(None);
+    }
+
+    /// Goes on for so long, and stops.
+    pub(crate) fn advance(&self, by: Micros) {
+        self.go_on(Some(by));
+    }
+
+    fn go_on(&self, by: Option<Micros>) {
         self.0.send_modify(|course| {
             course.from = course.now();
             course.since = Instant::now();
-            course.held = held;
+            course.stop = by.map(|by| Micros(course.from.0.saturating_add(by.0)));
         });
     }
 
@@ -46,7 +61,7 @@ impl Clock {
         loop {
             let course = *courses.borrow_and_update();
             let came = async {
-                if course.held {
+                if course.stop.is_some_and(|stop| stop < at) {
                     std::future::pending().await
                 } else {
                     tokio::time::sleep_until(course.instant(at)).await
@@ -63,8 +78,9 @@ impl Clock {
 
 impl Course {
     fn now(&self) -> Micros {
-        let passed = if self.held { 0.0 } else { self.since.elapsed().as_secs_f64() * self.speed };
-        Micros(self.from.0 + (passed * 1e6) as u64)
+        let passed = self.since.elapsed().as_secs_f64() * self.speed;
+        let now = Micros(self.from.0 + (passed * 1e6) as u64);
+        self.stop.map_or(now, |stop| now.min(stop))
     }
 
     fn instant(&self, at: Micros) -> Instant {
@@ -81,7 +97,7 @@ mod tests {
     #[tokio::test]
     async fn it_stands_while_it_is_held() {
         let clock = Clock::start(1e6);
-        clock.hold(true);
+        clock.hold();
         let held_at = clock.now();
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(clock.now(), held_at);
@@ -89,8 +105,22 @@ mod tests {
         let mut waiting = Box::pin(clock.until(next));
         let given_up = tokio::time::timeout(Duration::from_millis(5), &mut waiting).await;
         assert!(given_up.is_err(), "came while the clock stood");
-        clock.hold(false);
+        clock.release();
         waiting.await;
         assert!(clock.now() >= next);
+    }
+
+    #[tokio::test]
+    async fn it_stops_where_it_was_told_to() {
+        let clock = Clock::start(1e6);
+        clock.hold();
+        let from = clock.now();
+        let stop = Micros(from.0 + 1_000_000);
+        clock.advance(Micros(1_000_000));
+        clock.until(stop).await;
+        assert_eq!(clock.now(), stop);
+        let given_up = tokio::time::timeout(Duration::from_millis(5), clock.until(Micros(stop.0 + 1))).await;
+        assert!(given_up.is_err(), "went past the stop");
+        assert_eq!(clock.now(), stop);
     }
 }

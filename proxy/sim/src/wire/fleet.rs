@@ -117,12 +117,17 @@ impl Fleet {
 
     /// Stops simulated time: requests still arrive, and engines answer none of them until [`Fleet::release`].
     pub fn hold(&self) {
-        self.clock.hold(true);
+        self.clock.hold();
     }
 
     /// Lets simulated time go on.
     pub fn release(&self) {
-        self.clock.hold(false);
+        self.clock.release();
+    }
+
+    /// Lets so much simulated time pass, of which [`Fleet::now`] tells the end, and stops it.
+    pub fn advance(&self, by: Micros) {
+        self.clock.advance(by);
     }
 
     /// Empties the caches of all idle ranks; ranks tell it with their next step, as vLLM does.
