@@ -10,6 +10,9 @@ pub enum PolicyFailure {
     /// It ran too long. The instance is gone.
     #[error("took more than {} us of cpu time", .0.as_micros())]
     Deadline(Duration),
+    /// It was not asked: it [rests](crate::FailureWindow::rests).
+    #[error("rests after a call that used up its cpu time")]
+    Resting,
     /// It trapped. The instance is gone.
     #[error("{0}")]
     Trap(String),
@@ -32,6 +35,7 @@ impl PolicyFailure {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Deadline(_) => FailureKind::Deadline,
+            Self::Resting => FailureKind::Resting,
             Self::Trap(_) => FailureKind::Trap,
             Self::Memory(_) => FailureKind::Memory,
             Self::Error(_) => FailureKind::Error,
@@ -47,6 +51,8 @@ impl PolicyFailure {
 pub enum FailureKind {
     /// Too much CPU time.
     Deadline,
+    /// Not asked, after too much CPU time.
+    Resting,
     /// A trap.
     Trap,
     /// A trap for want of memory.
@@ -61,13 +67,21 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Deadline, Self::Trap, Self::Memory, Self::Error, Self::Answer, Self::Instantiate];
+    pub const ALL: [Self; 7] = [
+        Self::Deadline,
+        Self::Resting,
+        Self::Trap,
+        Self::Memory,
+        Self::Error,
+        Self::Answer,
+        Self::Instantiate,
+    ];
 
     /// The label in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
+            Self::Resting => "resting",
             Self::Trap => "trap",
             Self::Memory => "memory",
             Self::Error => "error",

@@ -11,6 +11,8 @@ const PICKS_BITS: u32 = 28;
 const FAILURES_BITS: u32 = 16;
 const PICKS_MAX: u64 = (1 << PICKS_BITS) - 1;
 const FAILURES_MAX: u64 = (1 << FAILURES_BITS) - 1;
+/// Longer rests would keep a policy from what it can do, and from failing often enough to be replaced.
+const REST_DOUBLED_MAX: u64 = 2;
 const SLICE_MASK: u64 = (1 << (64 - PICKS_BITS - FAILURES_BITS)) - 1;
 
 /// Counts picks and failures of the last seconds and says when there are too many failures.
@@ -23,12 +25,19 @@ pub struct FailureWindow {
     buckets: [AtomicU64; BUCKETS as usize],
     /// When it tripped, plus 1; 0 is not.
     tripped_at: AtomicU64,
+    /// Until when it rests, ms.
+    rests_until: AtomicU64,
 }
 
 impl FailureWindow {
     /// An empty one.
     pub fn new(thresholds: FailureThresholds) -> Self {
-        Self { thresholds, buckets: Default::default(), tripped_at: AtomicU64::new(0) }
+        Self {
+            thresholds,
+            buckets: Default::default(),
+            tripped_at: AtomicU64::new(0),
+            rests_until: AtomicU64::new(0),
+        }
     }
 
     /// Counts one pick. Whether it is the one that trips the window; that is said once.
@@ -58,12 +67,26 @@ impl FailureWindow {
         self.tripped_at.store(now.0.saturating_add(1), Ordering::Release);
     }
 
+    /// A call used up its time. While it ran its thread did nothing else: until it is known whether the policy is to be replaced, that
+    /// must not happen to one request after the other. Call it before [`FailureWindow::record`].
+    pub fn rest(&self, now: Millis) {
+        let failures = self.counts(now).1.min(REST_DOUBLED_MAX);
+        let rest = self.thresholds.rest_ms.saturating_mul(1 << failures);
+        self.rests_until.fetch_max(now.0.saturating_add(rest), Ordering::AcqRel);
+    }
+
+    /// Whether the policy is not to be asked, having used up its time just now.
+    pub fn rests(&self, now: Millis) -> bool {
+        now.0 < self.rests_until.load(Ordering::Acquire)
+    }
+
     /// Starts afresh, as an activation does.
     pub fn rearm(&self) {
         for bucket in &self.buckets {
             bucket.store(0, Ordering::Release);
         }
         self.tripped_at.store(0, Ordering::Release);
+        self.rests_until.store(0, Ordering::Release);
     }
 
     /// Picks and failures in the window.

@@ -11,7 +11,8 @@ use rankwise_core::policy::Phase;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::RoutingState;
 use rankwise_policy_host::{
-    Activation, Compiled, Current, HostError, PolicyFailure, PolicyHost, PolicyLane, PoolInfo, Serving, Smoke,
+    Activation, Compiled, Current, FailureKind, HostError, PolicyFailure, PolicyHost, PolicyLane, PoolInfo,
+    Serving, Smoke,
 };
 use serde_json::Value;
 
@@ -227,6 +228,15 @@ impl PoolPolicies {
         let labels = [pool, &policy, failure.kind().name()];
         self.parts.metrics.policy_failures.with_label_values(&labels).inc();
         tracing::debug!(pool, policy, %failure, "policy failed, the fallback decided");
+        match failure.kind() {
+            // Not a failure more: it was not asked.
+            FailureKind::Resting => return,
+            FailureKind::Deadline => {
+                tracing::warn!(pool, policy, %failure, "policy rests, the fallback decides meanwhile");
+                activation.window().rest(now);
+            }
+            _ => {}
+        }
         if lane == Lane::Canary {
             self.canary_failed(activation, failure, now);
         } else if let Some(serving) = self.lane.record(activation, now, true) {

@@ -72,6 +72,7 @@ pub(super) fn policy_host(config: &Config) -> HostConfig {
             permille: failures.permille.get(),
             window_ms: millis(failures.window),
             rearm_ms: millis(failures.rearm_after),
+            rest_ms: millis(failures.rest),
         },
         ..HostConfig::default()
     }

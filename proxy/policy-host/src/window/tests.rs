@@ -21,6 +21,26 @@ fn four_failures_are_borne_and_the_fifth_trips_once() {
 }
 
 #[test]
+fn rests_become_longer_with_failures_and_end_with_an_activation() {
+    let window = window();
+    let mut now = 0;
+    for (failures, rest) in [(0, 50), (1, 100), (2, 200), (3, 200)] {
+        assert!(!window.rests(Millis(now)));
+        assert_eq!(window.counts(Millis(now)).1, failures);
+        window.rest(Millis(now));
+        window.record(Millis(now), true);
+        assert!(window.rests(Millis(now + rest - 1)));
+        now += rest;
+    }
+    window.rest(Millis(now));
+    window.rearm();
+    assert!(!window.rests(Millis(now)));
+    // The window is over, and all is forgotten.
+    window.rest(Millis(now + 20_000));
+    assert!(!window.rests(Millis(now + 20_050)));
+}
+
+#[test]
 fn one_percent_is_needed_as_well() {
     let window = window();
     for _ in 0..1000 {

@@ -11,7 +11,7 @@ use rankwise_core::sessions::Session;
 use rankwise_core::snapshot::Snapshot;
 use rankwise_core::state::{Booking, Choice, Raced};
 use rankwise_core::target::{Availability, Condition, Target};
-use rankwise_policy_host::{Activation, Current, ThreadPolicies};
+use rankwise_policy_host::{Activation, Current, PolicyFailure, ThreadPolicies};
 
 use super::{Expected, Placed, Placement, Unplaced, policy_request};
 use crate::clock;
@@ -239,20 +239,25 @@ impl Decider {
         request: &PolicyRequest,
         look: Option<&mut Look>,
     ) -> Picked {
-        let mut answer = None;
+        let (mut answer, looked) = (None, look.is_some());
         let snapshot = &self.snapshot;
         let rows = u32::try_from(snapshot.rows().len()).unwrap_or(u32::MAX);
         if let Some(activation) = in_force.current.activation() {
             let table = &snapshot.packed()[..snapshot.rows().len() * activation.needs().columns.len()];
             let has_worker = |worker: u32| snapshot.rows().iter().any(|row| row.worker.0 == worker);
-            let started = Instant::now();
-            let picked = self.policies.pick(activation, request, rows, table, has_worker);
-            let elapsed = started.elapsed();
-            pool.metrics.policy_call.observe(elapsed.as_secs_f64());
-            if let Some(look) = look {
-                look.times.policy = elapsed;
-                answer = Some(Answer::from(&picked));
-            }
+            let picked = if activation.window().rests(clock::now()) {
+                Err(PolicyFailure::Resting)
+            } else {
+                let started = Instant::now();
+                let picked = self.policies.pick(activation, request, rows, table, has_worker);
+                let elapsed = started.elapsed();
+                pool.metrics.policy_call.observe(elapsed.as_secs_f64());
+                if let Some(look) = look {
+                    look.times.policy = elapsed;
+                }
+                picked
+            };
+            answer = looked.then(|| Answer::from(&picked));
             match picked {
                 Ok(decision) => {
                     pool.policies.succeeded(in_force.lane, activation, clock::now());
