@@ -8,6 +8,7 @@ mod bad_input;
 mod bursts;
 mod check_live;
 mod cold;
+mod conversations;
 mod dead_ranks;
 mod demo;
 mod disaggregated;

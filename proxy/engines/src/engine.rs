@@ -140,6 +140,11 @@ impl Engine {
         }
     }
 
+    /// The header by which it knows the turns of a conversation, where it chooses the rank itself and may keep them on one.
+    pub fn conversation_header(self) -> Option<&'static str> {
+        (self == Self::Trtllm).then_some(trtllm::CONVERSATION_HEADER)
+    }
+
     /// How KV gets from one of its workers to another. `None`: not by what clients say.
     pub fn transfer(self) -> Option<Transfer> {
         match self {

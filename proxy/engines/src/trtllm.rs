@@ -12,3 +12,10 @@ pub mod load;
 mod probe;
 
 pub use probe::RankProbe;
+
+/// The header by which a server that chooses ranks itself tells conversations apart: with `attention_dp_config:
+/// {kv_cache_routing_conversation_affinity: true}` (1.3) the turns of a conversation come to the rank of its first.
+///
+/// Of four headers that it reads this is the first; `conversation_params` in the body win over all of them. Versions before do
+/// not read it, and would refuse the field.
+pub const CONVERSATION_HEADER: &str = "x-session-id";

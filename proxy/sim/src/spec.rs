@@ -105,6 +105,8 @@ pub struct FleetSpec {
     pub publish_events: bool,
     /// How TensorRT-LLM is run.
     pub trtllm: TrtllmServer,
+    /// Whether TensorRT-LLM keeps a conversation on the rank of its first turn where no rank is named.
+    pub keeps_conversations: bool,
     /// How vLLM lays them out.
     pub layout: EventLayout,
     /// Their topic.
@@ -153,6 +155,7 @@ impl Default for FleetSpec {
             default_output_tokens: 64,
             publish_events: true,
             trtllm: TrtllmServer::default(),
+            keeps_conversations: false,
             layout: EventLayout::default(),
             topic: "kv-events".to_owned(),
             buffer_steps: 10_000,

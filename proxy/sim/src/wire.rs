@@ -8,6 +8,7 @@ mod accept;
 mod answer;
 mod ask;
 mod clock;
+mod conversations;
 mod drained;
 mod driver;
 mod event_wire;

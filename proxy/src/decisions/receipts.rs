@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rankwise_core::policy::{Column, Decision};
+use rankwise_core::target::Condition;
 use rankwise_policy_host::{Activation, PolicyVersion};
 use serde_json::{Map, Value, json};
 
@@ -170,14 +171,21 @@ fn answer(answer: &Answer) -> Value {
     }
 }
 
+/// As in the metrics: the engine chooses the rank.
+const BY_ENGINE: &str = "engine";
+
 fn chosen(record: &Record, worker: &dyn Fn(u32) -> Option<String>) -> Value {
+    let figure = |column, row| record.table.figure(column, row);
     match record.chosen {
+        Chosen::Row(row) if Condition(figure(Column::Condition, row)).has(Condition::NOT_PINNABLE) => {
+            json!({ "row": row, "worker": worker(figure(Column::Worker, row)), "dp_rank": BY_ENGINE })
+        }
         Chosen::Row(row) => json!({
             "row": row,
-            "worker": worker(record.table.figure(Column::Worker, row)),
-            "dp_rank": record.table.figure(Column::DpRank, row),
+            "worker": worker(figure(Column::Worker, row)),
+            "dp_rank": figure(Column::DpRank, row),
         }),
-        Chosen::Worker(number) => json!({ "worker": worker(number) }),
+        Chosen::Worker(number) => json!({ "worker": worker(number), "dp_rank": BY_ENGINE }),
         Chosen::Nowhere => Value::Null,
     }
 }

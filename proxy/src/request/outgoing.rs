@@ -1,13 +1,15 @@
 //! The request as an engine gets it: the client's own, pinned.
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
-use http::{HeaderMap, Request, Uri, request};
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Uri};
+use rankwise_core::sessions::Session;
 use rankwise_engines::disaggregation::Field;
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
 use rankwise_prompt::{has_field, splice};
 use smallvec::SmallVec;
 
+use super::Accepted;
 use super::head;
 use super::place::Placed;
 use super::prefill::PrefillPlace;
@@ -22,13 +24,12 @@ use crate::workers::Pin;
 /// When the rank is named in the body and the body is no JSON object.
 pub(super) fn request(
     placed: &Placed,
-    client: &request::Parts,
-    body: Bytes,
-    id: &HeaderValue,
+    accepted: &Accepted<'_>,
     leg: &[Field],
 ) -> Result<Request<UpstreamBody>, ProxyError> {
+    let Accepted { head: client, id, .. } = *accepted;
     let pin = placed.rank().map_or(&placed.worker.left_open, |rank| &rank.pin);
-    let mut request = Request::new(own_fields(placed, pin, leg, body)?);
+    let mut request = Request::new(own_fields(placed, pin, leg, accepted.body.clone())?);
     *request.method_mut() = client.method.clone();
     // Only the path: a query is no part of these APIs, and some engines read settings from it.
     *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
@@ -43,7 +44,18 @@ pub(super) fn request(
     if let Some((name, value)) = &pin.header {
         headers.insert(name, value.clone());
     }
+    if let Some((name, value)) = conversation(placed, accepted.belongs.session) {
+        headers.insert(name, value);
+    }
     Ok(request)
+}
+
+/// What has an engine that chooses the rank itself keep a session on one: the session's key, which is its tenant's own and the
+/// same on every replica of the proxy.
+fn conversation(placed: &Placed, session: Option<Session>) -> Option<(HeaderName, HeaderValue)> {
+    let name = placed.worker.engine.conversation_header().filter(|_| placed.rank.is_none())?;
+    let value = HeaderValue::try_from(format!("{:016x}", session?.key())).ok()?;
+    Some((HeaderName::from_static(name), value))
 }
 
 /// The client's bytes, and at their end what this proxy has to say to the rank.

@@ -55,8 +55,7 @@ impl Proxy {
                 Err(unplaced) => return Err(unplaced),
             };
             let worker = Arc::clone(&placed.worker);
-            let outgoing =
-                outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id, leg.fields)?;
+            let outgoing = outgoing::request(placed, accepted, leg.fields)?;
             let sent = self.upstream.send(&worker, outgoing, pool.limits.upstream()).await;
             let is_declined = |status| attempt < retries && pool.limits.is_retried(status);
             story.attempted(result_of(&sent, is_declined));

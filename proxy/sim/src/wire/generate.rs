@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::ask::{self, Ask};
+use super::conversations;
 use super::faults::Active;
 use super::feed::unix_seconds;
 use super::frame::{Finish, Piece};
@@ -78,7 +79,10 @@ fn choose(worker: &Worker, ask: &Ask, incoming: &Incoming<'_>) -> Result<usize, 
         return Err((Refused::too_long(long, model_len), false));
     }
     let asked = named_rank::read(spec, incoming, ask.stream)?;
-    let mut rank = asked.unwrap_or_else(|| worker.least_loaded_rank());
+    let mut rank = asked.unwrap_or_else(|| {
+        let conversation = conversations::name(spec, incoming);
+        worker.conversations.rank_of(conversation, || worker.least_loaded_rank())
+    });
     if worker.faults.now().ignore_pin {
         rank = (rank + 1) % spec.ranks;
     }

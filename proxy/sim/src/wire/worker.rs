@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::arrivals::{Arrival, Log, Served};
 use super::clock::Clock;
+use super::conversations::Conversations;
 use super::driver::{GroupDriver, Ticket};
 use super::faults::{Fault, Faults};
 use super::feed::{RankFeed, unix_seconds};
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     pub(super) faults: Arc<Faults>,
     pub(super) text: Arc<Text>,
     pub(super) transfers: Arc<Transfers>,
+    pub(super) conversations: Conversations,
     pub(super) arrivals: Log<Arrival>,
     pub(super) served: Log<Served>,
     pub(super) created: u64,
@@ -65,6 +67,7 @@ impl Worker {
             faults,
             text,
             transfers,
+            conversations: Conversations::default(),
             created: unix_seconds() as u64,
             arrivals_so_far: AtomicU64::new(0),
             next_rank: AtomicUsize::new(0),
@@ -162,6 +165,7 @@ impl Worker {
     /// As when its process ends: sequences and caches are lost, sequence numbers begin anew.
     pub(super) fn lose_everything(&self) {
         self.wake_up();
+        self.conversations.forget();
         (0..self.ranks.len()).for_each(|rank| self.lose(rank));
     }
 

@@ -23,8 +23,7 @@ impl Proxy {
     ) -> Result<Tried, ProxyError> {
         let Attempt { pool, accepted, transfer, number, .. } = *attempt;
         let fields = transfer.prefill(attempt.is_chat());
-        let mut request =
-            outgoing::request(&placed, accepted.head, accepted.body.clone(), accepted.id, &fields)?;
+        let mut request = outgoing::request(&placed, accepted, &fields)?;
         // It is read here.
         request.headers_mut().remove(http::header::ACCEPT_ENCODING);
         let peer = peer(&placed);

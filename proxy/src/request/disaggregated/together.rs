@@ -36,8 +36,7 @@ impl Proxy {
             Err(Unplaced::Skipped) => return Err(skipped()),
         };
         let fields = meet(&room(&prefill));
-        let outgoing =
-            |placed| outgoing::request(placed, accepted.head, accepted.body.clone(), accepted.id, &fields);
+        let outgoing = |placed| outgoing::request(placed, accepted, &fields);
         let mut first = outgoing(&prefill)?;
         first.headers_mut().remove(http::header::ACCEPT_ENCODING);
         let second = outgoing(&decode)?;

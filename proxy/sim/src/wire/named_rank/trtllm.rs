@@ -21,7 +21,7 @@ pub(super) fn read(headers: &HeaderMap, ranks: usize) -> Result<Option<usize>, R
 }
 
 /// What the request models of a server know, as far as clients of ours use it: any other field is refused.
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "model",
     "messages",
     "prompt",
@@ -33,6 +33,7 @@ const FIELDS: [&str; 11] = [
     "n",
     "temperature",
     "disaggregated_params",
+    "conversation_params",
 ];
 
 /// The rank that a request names in its body, to a server without the shim.
