@@ -3,12 +3,15 @@
 mod cold;
 mod drain;
 mod events;
+mod load;
 mod position;
 mod replay;
+mod subscribe;
 
 pub use cold::ColdRank;
 pub use drain::{DrainFeed, DrainedTarget, run_drain};
 pub use events::{EventFeed, EventSource, run};
+pub use load::{LastHeard, LoadFeed, run_load};
 pub use position::FeedPosition;
 
 /// The model name under which block hashes are rooted. One for all: a pool's workers serve one base model, whatever

@@ -29,6 +29,7 @@ mod outcomes;
 mod pins;
 mod policies;
 mod prompts;
+mod published_load;
 mod readiness;
 mod room;
 mod routing;

@@ -22,6 +22,7 @@ fn main() -> Result<()> {
     let seeds = Seeds(folder);
     seeds.events()?;
     seeds.drained()?;
+    seeds.write("published_load", "golden", b"\x9b\xa8LoadStat\x01\x02\x03\x04\x01\0\0\0\0\0")?;
     seeds.answers()?;
     seeds.bodies()?;
     seeds.images()?;

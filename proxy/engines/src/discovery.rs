@@ -91,6 +91,8 @@ pub struct RankDescription {
     pub capacity_blocks: u32,
     /// Its event sockets, if it has any.
     pub events: Option<EventEndpoints>,
+    /// Where it publishes its load, if it does.
+    pub load: Option<LoadEndpoint>,
 }
 
 /// Where a rank publishes its events.
@@ -102,6 +104,17 @@ pub struct EventEndpoints {
     pub replay: Option<String>,
     /// To subscribe to.
     pub topic: String,
+}
+
+/// Where a rank publishes its load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadEndpoint {
+    /// To connect a SUB socket to.
+    pub live: String,
+    /// To subscribe to.
+    pub topic: String,
+    /// What it calls itself there: its place among the ranks that step with it.
+    pub rank: u32,
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> Result<W
         group: if overrides.independent_ranks { rank } else { 0 },
         capacity_blocks: overrides.capacity_blocks.unwrap_or(0),
         events: None,
+        load: None,
     };
     Ok(WorkerDescription {
         ranks: (0..overrides.ranks()?.unwrap_or(1)).map(rank).collect(),

@@ -5,14 +5,13 @@
 //! missing trailing elements are absent.
 
 mod event;
-mod reader;
 mod translate;
 
 pub use event::{Content, Event, Extra, Stored};
 pub use translate::{SkipReason, Skipped, Translation, Translator};
 
 use crate::error::Error;
-use reader::{Reader, Token};
+use crate::msgpack::{Reader, Token};
 
 /// Bounds on one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDe
         group: 0,
         capacity_blocks: overrides.capacity_blocks.unwrap_or(0),
         events: None,
+        load: None,
     };
     WorkerDescription {
         ranks: vec![rank],

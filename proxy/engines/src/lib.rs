@@ -14,6 +14,7 @@ mod error;
 pub mod events;
 pub mod feed;
 mod generic;
+mod msgpack;
 pub mod pin;
 pub mod prometheus;
 pub mod reply;

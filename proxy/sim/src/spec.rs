@@ -103,6 +103,8 @@ pub struct FleetSpec {
     pub default_output_tokens: u32,
     /// Whether KV events are told.
     pub publish_events: bool,
+    /// Whether ranks of SGLang publish their load besides, on ports of their own.
+    pub publish_load: bool,
     /// How TensorRT-LLM is run.
     pub trtllm: TrtllmServer,
     /// Whether TensorRT-LLM keeps a conversation on the rank of its first turn where no rank is named.
@@ -116,7 +118,7 @@ pub struct FleetSpec {
     /// Whether every rank names the same tokens differently.
     pub hash_per_rank: bool,
     /// First port; worker `w` takes `1 + 2 * ranks` ports from `ports + w * (1 + 2 * ranks)`: HTTP, then the events of each
-    /// rank, then their replays. `None`: whatever is free.
+    /// rank, then their replays; `1 + 3 * ranks` if they publish their load too. `None`: whatever is free.
     pub ports: Option<u16>,
     /// Where the tokenizer's files are written, so that the model card can name them; `None`: a fresh folder
     /// under the system's folder for temporary files, removed with the fleet.
@@ -154,6 +156,7 @@ impl Default for FleetSpec {
             max_model_len: None,
             default_output_tokens: 64,
             publish_events: true,
+            publish_load: false,
             trtllm: TrtllmServer::default(),
             keeps_conversations: false,
             layout: EventLayout::default(),
@@ -224,7 +227,16 @@ impl FleetSpec {
         self.tells_events() && !self.is_bare()
     }
 
+    /// Whether ranks tell their load by themselves.
+    pub(crate) fn publishes_load(&self) -> bool {
+        self.publish_load && self.engine == EngineWire::Sglang && self.publishes()
+    }
+
     pub(crate) fn ports_per_worker(&self) -> usize {
-        1 + 2 * self.ranks
+        1 + self.sockets_per_rank() * self.ranks
+    }
+
+    pub(crate) fn sockets_per_rank(&self) -> usize {
+        2 + usize::from(self.publishes_load())
     }
 }

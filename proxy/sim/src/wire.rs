@@ -18,6 +18,7 @@ mod generate;
 mod http;
 mod incoming;
 mod io;
+mod load_publisher;
 mod metrics;
 mod named_rank;
 mod pages;

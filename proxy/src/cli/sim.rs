@@ -49,9 +49,12 @@ pub(super) struct SimOptions {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// First port; worker W takes 1 + 2 * ranks ports from PORT + W * (1 + 2 * ranks): HTTP, then the events of each
-    /// rank, then their replays
+    /// rank, then their replays; with --publish-load 1 + 3 * ranks
     #[arg(long, value_name = "PORT", default_value_t = 8000, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    /// Have the ranks of sglang publish their load besides, each on a port of its own behind those of the replays
+    #[arg(long)]
+    publish_load: bool,
     /// Publish no KV events
     #[arg(long)]
     no_events: bool,
@@ -80,6 +83,7 @@ impl SimOptions {
             seed: self.seed,
             model_name: self.model.clone(),
             publish_events: !self.no_events,
+            publish_load: self.publish_load,
             ports: Some(self.port),
             ..FleetSpec::default()
         }

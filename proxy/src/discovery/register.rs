@@ -21,7 +21,9 @@ use super::describe::Description;
 use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
-use crate::feeds::{self, ColdRank, DrainFeed, DrainedTarget, EventFeed, EventSource, NAMESPACE_MODEL};
+use crate::feeds::{
+    self, ColdRank, DrainFeed, DrainedTarget, EventFeed, EventSource, LastHeard, LoadFeed, NAMESPACE_MODEL,
+};
 use crate::health::{HealthSettings, RankHealth};
 use crate::pool::Pool;
 use crate::upstream::{KeptOrigin, Origin};
@@ -146,6 +148,18 @@ impl Registration {
                 condition = condition.and(Condition::APPROXIMATE);
                 target.feed.set_trusted(true);
             }
+            let heard = Arc::<LastHeard>::default();
+            if let Some(source) = rank.load.clone() {
+                let feed = LoadFeed {
+                    target: Arc::clone(&target),
+                    source,
+                    heard: Arc::clone(&heard),
+                    metrics: metrics.clone(),
+                    place: format!("worker {} rank {}", config.name, rank.header_rank),
+                    connect_timeout: events.timeout,
+                };
+                feeds.spawn(feeds::run_load(feed, stop.clone()));
+            }
             let pin = pin.unwrap_or_else(|| description.pinning.left_open());
             let weight = config.weight_permille.get();
             let health = RankHealth::new(Arc::clone(&target), weight, condition, health, clock::now());
@@ -157,6 +171,7 @@ impl Registration {
                 metrics,
                 cold,
                 position,
+                heard,
             });
         }
         if let Some(block_size) = description.block_size.filter(|_| description.drained) {
@@ -232,10 +247,13 @@ impl Registration {
         }
     }
 
-    /// Takes the engine's report of each rank.
+    /// Takes the engine's report of each rank that does not tell by itself, and sooner.
     pub(super) fn take_load(&self, page: &[u8], now: Millis) {
         let reports = self.description.engine.load_reports(page);
         for (rank, description) in self.worker.ranks.iter().zip(&self.description.ranks) {
+            if rank.heard.is_recent(now) {
+                continue;
+            }
             if let Some(report) = reports.get(&description.global_rank) {
                 rank.target.engine.set(*report, now);
             }

@@ -13,11 +13,12 @@ use rankwise_core::image::Image;
 use rankwise_core::target::Target;
 use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
 
 use super::replay::{ReplayReply, Replays};
+use super::subscribe::subscribe;
 use super::{ColdRank, FeedPosition};
 use crate::clock;
 use crate::metrics::TargetMetrics;
@@ -87,7 +88,7 @@ impl EventFeed {
         let mut pause = RECONNECT_PAUSE;
         loop {
             let connected = Instant::now();
-            match self.connect().await {
+            match subscribe(&self.source.topic, &self.source.endpoint, self.connect_timeout).await {
                 Ok(socket) => {
                     tracing::info!(place = self.place, endpoint = self.source.endpoint, "events connected");
                     let error = self.listen(socket).await;
@@ -105,16 +106,6 @@ impl EventFeed {
             sleep(pause).await;
             pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
         }
-    }
-
-    async fn connect(&self) -> Result<SubSocket, zeromq::ZmqError> {
-        let mut socket = SubSocket::new();
-        socket.subscribe(&self.source.topic).await?;
-        // Towards a port where nobody listens, connecting neither fails nor returns.
-        timeout(self.connect_timeout, socket.connect(&self.source.endpoint))
-            .await
-            .unwrap_or(Err(zeromq::ZmqError::Other("no connection in time")))?;
-        Ok(socket)
     }
 
     /// Reads until the connection is gone.

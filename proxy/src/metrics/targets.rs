@@ -17,6 +17,7 @@ pub(super) struct TargetFamilies {
     time_to_first_token: HistogramVec,
     inter_token: HistogramVec,
     cold_reports: IntCounterVec,
+    load_messages: IntCounterVec,
     event_messages: IntCounterVec,
     event_gaps: IntCounterVec,
     event_replays: IntCounterVec,
@@ -40,6 +41,8 @@ pub struct TargetMetrics {
     pub inter_token: Histogram,
     /// Requests that asked for a report of the blocks they reuse.
     pub cold_reports: IntCounter,
+    /// Messages in which the rank told its load by itself.
+    pub load_messages: IntCounter,
     /// KV-event messages.
     pub event_messages: IntCounter,
     /// Gaps in their sequence.
@@ -135,6 +138,11 @@ impl TargetFamilies {
                 "Requests that asked the engine to report again the blocks they reuse.",
                 TARGET,
             )?,
+            load_messages: new.counters(
+                "rankwise_load_messages_total",
+                "Messages in which a rank told its load by itself.",
+                TARGET,
+            )?,
             event_messages: new.counters(
                 "rankwise_kv_event_messages_total",
                 "KV-event messages received.",
@@ -182,6 +190,7 @@ impl TargetFamilies {
             time_to_first_token: self.time_to_first_token.with_label_values(&labels),
             inter_token: self.inter_token.with_label_values(&labels),
             cold_reports: self.cold_reports.with_label_values(&labels),
+            load_messages: self.load_messages.with_label_values(&labels),
             event_messages: self.event_messages.with_label_values(&labels),
             event_gaps: self.event_gaps.with_label_values(&labels),
             event_replays: self.event_replays.with_label_values(&labels),
@@ -215,6 +224,7 @@ impl TargetFamilies {
         }
         let counters = [
             &self.cold_reports,
+            &self.load_messages,
             &self.event_messages,
             &self.event_gaps,
             &self.event_replays,

@@ -3,8 +3,8 @@
 use rankwise_core::event::Tier;
 use rankwise_core::hash::EngineHash;
 
-use super::reader::{Reader, Token};
 use crate::error::Error;
+use crate::msgpack::{Reader, Token};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::disaggregation::Role;
 use crate::discovery::{
-    self, Answers, Blindness, EventEndpoints, Overrides, RANKS_MAX, RankDescription, WorkerDescription,
+    self, Answers, Blindness, EventEndpoints, LoadEndpoint, Overrides, RANKS_MAX, RankDescription,
+    WorkerDescription,
 };
 use crate::error::Error;
 use crate::pin::Pinning;
@@ -40,7 +41,14 @@ struct KvEvents {
     dp_size: Option<u32>,
     #[serde(default)]
     replay_endpoint_port_base: Option<u16>,
+    #[serde(default)]
+    load_endpoint_port_base: Option<u16>,
+    #[serde(default)]
+    load_topic: Option<String>,
 }
+
+/// What load is published under unless the engine says otherwise.
+const LOAD_TOPIC: &str = "load";
 
 /// Puts together what the worker at `host` answered; see [`crate::Engine::describe`].
 ///
@@ -91,6 +99,7 @@ pub(crate) fn describe(
             group: if overrides.independent_ranks { rank } else { rank / group_ranks },
             capacity_blocks: capacity,
             events: events.as_ref().and_then(|events| endpoints(host, rank, events, &mut findings)),
+            load: events.as_ref().and_then(|events| load_endpoint(host, rank, group_ranks, events)),
         })
         .collect();
     let base = models.iter().find(|card| card.parent.is_none());
@@ -160,19 +169,35 @@ fn rank_count(
     Ok((ranks, group))
 }
 
+impl KvEvents {
+    /// The host that the sockets are bound to; it may be a wildcard.
+    fn bound(&self) -> &str {
+        if self.endpoint_host.is_empty() { "*" } else { &self.endpoint_host }
+    }
+}
+
+/// A socket of this rank: the ranks' ports of a kind follow each other from its base.
+fn socket(host: &str, rank: u32, events: &KvEvents, base: u16) -> Option<String> {
+    let endpoint = discovery::offset(&format!("tcp://{}:{base}", events.bound()), rank)?;
+    discovery::reachable(&endpoint, host)
+}
+
+/// Only with `--load-publish-endpoint`.
+fn load_endpoint(host: &str, rank: u32, group_ranks: u32, events: &KvEvents) -> Option<LoadEndpoint> {
+    let live = socket(host, rank, events, events.load_endpoint_port_base?)?;
+    let topic = events.load_topic.clone().unwrap_or_else(|| LOAD_TOPIC.to_owned());
+    Some(LoadEndpoint { live, topic, rank: rank % group_ranks.max(1) })
+}
+
 fn endpoints(
     host: &str,
     rank: u32,
     events: &KvEvents,
     findings: &mut Vec<Blindness>,
 ) -> Option<EventEndpoints> {
-    let bound = if events.endpoint_host.is_empty() { "*" } else { &events.endpoint_host };
-    let socket = |base: u16| {
-        let first = format!("tcp://{bound}:{base}");
-        discovery::offset(&first, rank).and_then(|endpoint| discovery::reachable(&endpoint, host))
-    };
+    let socket = |base| socket(host, rank, events, base);
     let Some(live) = socket(events.endpoint_port_base) else {
-        let endpoint = format!("tcp://{bound}:{}", events.endpoint_port_base);
+        let endpoint = format!("tcp://{}:{}", events.bound(), events.endpoint_port_base);
         findings.push(Blindness::EndpointUnusable { global_rank: rank, endpoint });
         return None;
     };

@@ -1,5 +1,7 @@
 //! The load of each rank, from `GET /v1/loads`: read from shared memory, as of the last prefill or up to 15 decode
-//! steps ago.
+//! steps ago. Ranks may publish it besides.
+
+mod published;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +10,7 @@ use rankwise_core::target::EngineReport;
 use serde::Deserialize;
 
 use crate::discovery::RANKS_MAX;
+pub use published::{Published, published};
 
 /// The path to ask.
 pub const PATH: &str = "/v1/loads?include=core";

@@ -134,7 +134,14 @@ pub(crate) fn describe(
 }
 
 fn rank(number: u32, group: u32, capacity_blocks: u32, events: Option<EventEndpoints>) -> RankDescription {
-    RankDescription { header_rank: DpRank(number), global_rank: number, group, capacity_blocks, events }
+    RankDescription {
+        header_rank: DpRank(number),
+        global_rank: number,
+        group,
+        capacity_blocks,
+        events,
+        load: None,
+    }
 }
 
 fn endpoints(host: &str, rank: u32, sockets: &Sockets) -> Option<EventEndpoints> {

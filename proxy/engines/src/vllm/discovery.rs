@@ -68,6 +68,7 @@ pub fn describe(
                 caches.get(global_rank).map_or(0, |cache| cache.usable_blocks(numbers.len(), block_size))
             }),
             events: events.and_then(|source| event_endpoints(host, *global_rank, source, &mut findings)),
+            load: None,
         });
     }
     let base = models.iter().find(|card| card.parent.is_none());

@@ -38,7 +38,7 @@ pub enum Fault {
     DeadRank(u32),
     /// Requests to this rank are read and never answered, nor are requests to replay its events.
     HungRank(u32),
-    /// The metrics page stays as it is now.
+    /// What it answers about its load stays as it is now; what ranks publish of it goes on.
     StaleMetrics,
     /// The pinned rank is ignored: the next one serves the request.
     IgnorePin,

@@ -20,10 +20,16 @@ pub(super) struct Ports {
     pub(super) events: Vec<u16>,
     /// Per rank.
     pub(super) replays: Vec<u16>,
+    /// Per rank; empty where load is not published.
+    pub(super) loads: Vec<u16>,
 }
 
-/// The listeners of a rank's events and of its replays.
-pub(super) type EventListeners = (TcpListener, TcpListener);
+/// The listeners of one rank.
+pub(super) struct RankListeners {
+    pub(super) events: TcpListener,
+    pub(super) replay: TcpListener,
+    pub(super) load: Option<TcpListener>,
+}
 
 impl Ports {
     /// Those of the worker `index`, as far as the spec says.
@@ -35,6 +41,9 @@ impl Ports {
             http: port(0),
             events: (0..spec.ranks).map(|rank| port(1 + rank)).collect(),
             replays: (0..spec.ranks).map(|rank| port(1 + spec.ranks + rank)).collect(),
+            loads: (0..if spec.publishes_load() { spec.ranks } else { 0 })
+                .map(|rank| port(1 + 2 * spec.ranks + rank))
+                .collect(),
         }
     }
 
@@ -43,9 +52,15 @@ impl Ports {
     }
 
     /// A rank's listeners, where it had them before.
-    pub(super) async fn listen_rank(&mut self, rank: usize, what: &str) -> Result<EventListeners, SimError> {
-        let (events, replay) = (&mut self.events[rank], &mut self.replays[rank]);
-        Ok((listen_again(events, what).await?, listen_again(replay, what).await?))
+    pub(super) async fn listen_rank(&mut self, rank: usize, what: &str) -> Result<RankListeners, SimError> {
+        Ok(RankListeners {
+            events: listen_again(&mut self.events[rank], what).await?,
+            replay: listen_again(&mut self.replays[rank], what).await?,
+            load: match self.loads.get_mut(rank) {
+                Some(port) => Some(listen_again(port, what).await?),
+                None => None,
+            },
+        })
     }
 
     /// Per rank its listeners.
@@ -53,17 +68,19 @@ impl Ports {
         &mut self,
         engine: EngineWire,
         what: &str,
-    ) -> Result<Vec<EventListeners>, SimError> {
+    ) -> Result<Vec<RankListeners>, SimError> {
         let ranks = self.events.len();
         if engine != EngineWire::Vllm && self.events.contains(&0) {
             // They tell the first port of each kind: the others follow.
-            let (mut events, first) = listen_in_a_row(2 * ranks, what)?;
-            for rank in 0..ranks as u16 {
-                self.events[usize::from(rank)] = first + rank;
-                self.replays[usize::from(rank)] = first + ranks as u16 + rank;
-            }
-            let replays = events.split_off(ranks);
-            return Ok(events.into_iter().zip(replays).collect());
+            let (mut events, first) = listen_in_a_row(2 * ranks + self.loads.len(), what)?;
+            let all = self.events.iter_mut().chain(&mut self.replays).chain(&mut self.loads);
+            all.zip(first..).for_each(|(port, number)| *port = number);
+            let mut replays = events.split_off(ranks);
+            let mut loads = replays.split_off(ranks).into_iter();
+            let listeners = events.into_iter().zip(replays);
+            return Ok(listeners
+                .map(|(events, replay)| RankListeners { events, replay, load: loads.next() })
+                .collect());
         }
         let mut listeners = Vec::with_capacity(ranks);
         for rank in 0..ranks {

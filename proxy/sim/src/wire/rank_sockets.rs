@@ -1,4 +1,4 @@
-//! A rank's event sockets: open while the rank lives.
+//! A rank's sockets: open while the rank lives.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use bytes::Bytes;
 use zeromq::{PubSocket, RouterSocket};
 
 use super::faults::Active;
-use super::ports::EventListeners;
+use super::load_publisher;
+use super::ports::RankListeners;
 use super::sockets;
 use super::worker::Worker;
 use crate::error::SimError;
@@ -17,20 +18,25 @@ pub(super) struct RankSockets {
     rank: usize,
     publisher: PubSocket,
     replayer: RouterSocket,
+    load: Option<PubSocket>,
 }
 
 impl RankSockets {
     pub(super) async fn open(
         worker: &Arc<Worker>,
         rank: usize,
-        (events, replay): EventListeners,
+        listeners: RankListeners,
     ) -> Result<Self, SimError> {
         let what = what(worker, rank);
         Ok(Self {
             worker: Arc::clone(worker),
             rank,
-            publisher: sockets::publisher(events, &what).await?,
-            replayer: sockets::replayer(replay, &what).await?,
+            publisher: sockets::publisher(listeners.events, &what).await?,
+            replayer: sockets::replayer(listeners.replay, &what).await?,
+            load: match listeners.load {
+                Some(load) => Some(sockets::publisher(load, &what).await?),
+                None => None,
+            },
         })
     }
 
@@ -67,9 +73,15 @@ impl RankSockets {
         let Some(feed) = self.worker.feeds.get(self.rank) else { return };
         let topic = Bytes::from(self.worker.site.spec.topic.clone());
         let faults = Arc::clone(&self.worker.faults);
+        let tell_load = async {
+            if let Some(socket) = self.load {
+                load_publisher::publish(socket, Arc::clone(&self.worker), self.rank).await;
+            }
+        };
         tokio::join!(
             sockets::publish(self.publisher, feed.connect(), topic.clone()),
             sockets::replay(self.replayer, Arc::clone(feed), faults, topic),
+            tell_load,
         );
     }
 }

@@ -3,6 +3,7 @@
 use ::http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::load_publisher;
 use super::refusal::Refused;
 use super::reply::{self, Body};
 use super::tokens;
@@ -37,7 +38,7 @@ fn server_info(worker: &Worker) -> Value {
             "publisher": "zmq", "endpoint_host": "*", "endpoint_port_base": worker.ports().events.first(),
             "topic": spec.topic, "block_size": spec.block_size, "dp_size": spec.ranks,
             "replay_endpoint_port_base": worker.ports().replays.first(),
-            "load_endpoint_port_base": null, "load_topic": "load",
+            "load_endpoint_port_base": worker.ports().loads.first(), "load_topic": load_publisher::TOPIC,
         })
     });
     let root = worker.text.root().to_string_lossy();
@@ -62,6 +63,6 @@ fn loads(worker: &Worker) -> Value {
             "max_total_num_tokens": spec.tokens_per_rank(), "max_running_requests": spec.max_running,
         })
     };
-    let loads: Vec<_> = worker.stats().into_iter().enumerate().map(load).collect();
+    let loads: Vec<_> = worker.reported().into_iter().enumerate().map(load).collect();
     json!({"version": VERSION, "loads": loads})
 }

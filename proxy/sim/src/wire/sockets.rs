@@ -76,7 +76,7 @@ fn replay_request(request: &ZmqMessage) -> Option<(Bytes, u64)> {
     Some((request.get(0)?.clone(), u64::from_be_bytes(start)))
 }
 
-fn message<const FRAMES: usize>(frames: [Bytes; FRAMES]) -> ZmqMessage {
+pub(super) fn message<const FRAMES: usize>(frames: [Bytes; FRAMES]) -> ZmqMessage {
     let mut frames = frames.into_iter();
     let mut message = ZmqMessage::from(frames.next().unwrap_or_default());
     for frame in frames {

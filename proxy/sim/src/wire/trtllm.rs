@@ -42,6 +42,6 @@ fn about(worker: &Worker) -> Value {
 /// With several ranks the engine keeps queue and cache use of each to itself.
 fn loads(worker: &Worker) -> Value {
     let load = |(rank, stats): (usize, crate::RankStats)| json!({"dp_rank": rank, "running": stats.running});
-    let loads: Vec<_> = worker.stats().into_iter().enumerate().map(load).collect();
+    let loads: Vec<_> = worker.reported().into_iter().enumerate().map(load).collect();
     json!({"loads": loads})
 }

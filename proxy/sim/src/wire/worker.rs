@@ -36,7 +36,7 @@ pub(super) struct Worker {
     pub(super) created: u64,
     arrivals_so_far: AtomicU64,
     next_rank: AtomicUsize,
-    stale_metrics: Mutex<Option<String>>,
+    stale: Mutex<Option<(Vec<RankStats>, Option<Sleep>)>>,
     asleep: Mutex<Option<Sleep>>,
     ports: Mutex<Ports>,
 }
@@ -71,7 +71,7 @@ impl Worker {
             created: unix_seconds() as u64,
             arrivals_so_far: AtomicU64::new(0),
             next_rank: AtomicUsize::new(0),
-            stale_metrics: Mutex::default(),
+            stale: Mutex::default(),
             asleep: Mutex::default(),
         }
     }
@@ -125,8 +125,18 @@ impl Worker {
 
     /// vLLM's metrics page.
     pub(super) fn metrics_page(&self) -> String {
-        let stale = self.stale_metrics.lock().clone();
-        stale.unwrap_or_else(|| metrics::page(&self.site, &self.stats(), self.asleep()))
+        let (stats, asleep) = self.report();
+        metrics::page(&self.site, &stats, asleep)
+    }
+
+    /// What it answers when it is asked for the load of its ranks.
+    pub(super) fn reported(&self) -> Vec<RankStats> {
+        self.report().0
+    }
+
+    fn report(&self) -> (Vec<RankStats>, Option<Sleep>) {
+        let stale = self.stale.lock().clone();
+        stale.unwrap_or_else(|| (self.stats(), self.asleep()))
     }
 
     pub(super) fn fault(&self, fault: Fault) {
@@ -134,7 +144,10 @@ impl Worker {
         match fault {
             Fault::DeadRank(rank) => self.lose(rank as usize),
             Fault::DropEvents(batches) => self.feeds.iter().for_each(|feed| feed.drop_next(batches)),
-            Fault::StaleMetrics => *self.stale_metrics.lock() = Some(self.metrics_page()),
+            Fault::StaleMetrics => {
+                let report = self.report();
+                *self.stale.lock() = Some(report);
+            }
             _ => {}
         }
     }
@@ -142,7 +155,7 @@ impl Worker {
     pub(super) fn heal(&self) {
         self.faults.heal();
         self.feeds.iter().for_each(|feed| feed.drop_next(0));
-        *self.stale_metrics.lock() = None;
+        *self.stale.lock() = None;
     }
 
     /// Ends what runs and empties the caches, of which the ranks tell with their next step. Nothing is served until it wakes up.

@@ -35,12 +35,37 @@ fn attention_ranks_are_one_lockstep_group_on_consecutive_ports() {
                 replay: Some("tcp://10.0.0.1:5660".into()),
                 topic: String::new(),
             }),
+            load: Some(LoadEndpoint { live: "tcp://10.0.0.1:5564".into(), topic: "load".into(), rank: 3 }),
         }
     );
     assert_eq!(worker.block_size, Some(BlockSize(64)));
     assert_eq!((worker.version.as_deref(), worker.max_model_len), (Some("0.5.23"), Some(4096)));
     assert_eq!(worker.tokenizer_source.as_deref(), Some("/models/base"));
     assert!(worker.findings.is_empty(), "{:?}", worker.findings);
+}
+
+#[test]
+fn ranks_tell_their_load_where_it_is_published_and_by_their_place_in_the_group() {
+    let load = |told: &str, arguments: &str| -> Vec<_> {
+        let worker = described(&info(told, arguments), Overrides::default());
+        worker
+            .ranks
+            .into_iter()
+            .map(|rank| rank.load.map(|load| (load.live, load.topic, load.rank)))
+            .collect()
+    };
+    let at = |port: u16, rank| Some((format!("tcp://10.0.0.1:{port}"), "load".to_owned(), rank));
+    assert_eq!(
+        load(PUBLISHED, "\"dp_size\":2,\"attn_dp_size\":2,"),
+        [at(5561, 0), at(5562, 1), at(5563, 0), at(5564, 1)]
+    );
+    assert_eq!(load(PUBLISHED, "\"dp_size\":2,"), [at(5561, 0), at(5562, 0), at(5563, 0), at(5564, 0)]);
+    for (told, off) in
+        [("\"load_endpoint_port_base\":5561", "\"load_endpoint_port_base\":null"), ("5561", "65535")]
+    {
+        let told = PUBLISHED.replace(told, off);
+        assert_eq!(load(&told, "\"attn_dp_size\":4,")[1..], [None, None, None], "{told}");
+    }
 }
 
 #[test]

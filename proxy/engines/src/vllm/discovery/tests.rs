@@ -36,6 +36,7 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
             replay: Some(format!("tcp://127.0.0.1:{}", 27211 + number)),
             topic: "kv-events".into(),
         }),
+        load: None,
     };
     let expected = WorkerDescription {
         ranks: vec![rank(0), rank(1)],

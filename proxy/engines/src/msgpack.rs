@@ -9,7 +9,7 @@ const DEPTH_MAX: u32 = 16;
 
 /// One msgpack value; of arrays and maps only the head.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Nil,
     Bool,
     Unsigned(u64),
@@ -26,23 +26,23 @@ pub(super) enum Token<'a> {
 
 /// Reads values one after another.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     whole: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(whole: &'a [u8]) -> Self {
+    pub(crate) fn new(whole: &'a [u8]) -> Self {
         Self { whole, at: 0 }
     }
 
     /// The error that something else should be here.
-    pub(super) fn expected(&self, expected: &'static str) -> Error {
+    pub(crate) fn expected(&self, expected: &'static str) -> Error {
         Error::Msgpack { at: self.at, expected }
     }
 
     /// The next value.
-    pub(super) fn token(&mut self) -> Result<Token<'a>, Error> {
+    pub(crate) fn token(&mut self) -> Result<Token<'a>, Error> {
         let marker = Marker::from_u8(self.fixed::<1>()?[0]);
         Ok(match marker {
             Marker::Null => Token::Nil,
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The length of the array that must be next.
-    pub(super) fn array(&mut self, expected: &'static str) -> Result<usize, Error> {
+    pub(crate) fn array(&mut self, expected: &'static str) -> Result<usize, Error> {
         match self.token()? {
             Token::Array(length) => Ok(length),
             _ => Err(self.expected(expected)),
@@ -100,23 +100,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over one value with all that is in it.
-    pub(super) fn skip(&mut self) -> Result<(), Error> {
+    pub(crate) fn skip(&mut self) -> Result<(), Error> {
         self.skip_at(0)
     }
 
     /// Passes over `count` values.
-    pub(super) fn skip_many(&mut self, count: usize) -> Result<(), Error> {
+    pub(crate) fn skip_many(&mut self, count: usize) -> Result<(), Error> {
         (0..count).try_for_each(|_| self.skip())
     }
 
     /// Nothing may follow.
-    pub(super) fn end(&self) -> Result<(), Error> {
+    pub(crate) fn end(&self) -> Result<(), Error> {
         if self.at == self.whole.len() { Ok(()) } else { Err(self.expected("the end")) }
     }
 
     fn skip_at(&mut self, depth: u32) -> Result<(), Error> {
         if depth > DEPTH_MAX {
-            return Err(Error::Bound { what: "event batch, nesting", max: DEPTH_MAX as usize });
+            return Err(Error::Bound { what: "msgpack, nesting", max: DEPTH_MAX as usize });
         }
         let inside = match self.token()? {
             Token::Array(length) => length,
