@@ -3,31 +3,37 @@
 use std::process::{Command, Output};
 
 use rankwise_sim::{EngineWire, Fleet, FleetSpec, TrtllmServer};
+use serde_json::{Value, json};
 
-use crate::harness::{config_file, fast, fleet};
+use crate::harness::{Wire, config_file, fast, fleet};
 
-/// What it says of a fleet that it is told nothing about.
-async fn checked(spec: FleetSpec) -> (Fleet, Output) {
-    checked_with(spec, "").await
-}
-
-/// The same, with more fields in the entry of each worker.
-async fn checked_with(spec: FleetSpec, more: &str) -> (Fleet, Output) {
-    let fleet = fleet(spec).await;
-    let entry = |worker: &rankwise_sim::WorkerHandle| format!("{{ url: \"{}\"{more} }}", worker.url());
-    let urls: Vec<_> = fleet.workers().iter().map(entry).collect();
-    let (_folder, file) = config_file(&format!("pools: [{{ workers: [{}] }}]", urls.join(", ")));
+/// What it says of workers with these entries.
+async fn checked(entries: Vec<Value>) -> Output {
+    // JSON is YAML.
+    let (_folder, file) = config_file(&json!({ "pools": [{ "workers": entries }] }).to_string());
     // The fleet lives on this thread.
     let check =
         move || Command::new(env!("CARGO_BIN_EXE_rankwise")).args(["check", &file[1], "--live"]).output();
-    let output = tokio::task::spawn_blocking(check).await.expect("no panic").expect("the binary runs");
+    tokio::task::spawn_blocking(check).await.expect("no panic").expect("the binary runs")
+}
+
+/// Of a fleet's workers, with what config says of each besides where it is.
+async fn checked_with(spec: FleetSpec, more: Value) -> (Fleet, Output) {
+    let fleet = fleet(spec).await;
+    let entry = |worker: &rankwise_sim::WorkerHandle| {
+        let mut entry = more.clone();
+        entry["url"] = worker.url().into();
+        entry
+    };
+    let output = checked(fleet.workers().iter().map(entry).collect()).await;
     (fleet, output)
 }
 
 #[tokio::test]
 async fn engines_that_tell_all_are_fine() {
     for engine in [EngineWire::Vllm, EngineWire::Sglang, EngineWire::Trtllm] {
-        let (fleet, output) = checked(FleetSpec { engine, ..fast() }).await;
+        // Nobody says what they are but themselves.
+        let (fleet, output) = checked_with(FleetSpec { engine, ..fast() }, json!({})).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{said}");
         assert_eq!(said.matches(&format!(": {}, ", engine.name())).count(), 2, "{said}");
@@ -40,22 +46,67 @@ async fn engines_that_tell_all_are_fine() {
     }
 }
 
+/// Of those that tell little, config does.
+#[tokio::test]
+async fn engines_of_which_config_tells_all_are_fine() {
+    for (wire, name) in [(Wire::Dynamo, ": dynamo, "), (Wire::TrtllmDrained, ": trtllm, ")] {
+        let fleet = fleet(wire.spec(fast())).await;
+        let entries = fleet.workers().iter().map(|worker| wire.entry(worker, &worker.url())).collect();
+        let output = checked(entries).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches(name).count(), 2, "{said}");
+        assert_eq!(said.matches("4 dp ranks, blocks of 16 tokens").count(), 2, "{said}");
+        fleet.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn each_setting_that_leaves_kv_blind_is_named() {
-    let silent = |engine| FleetSpec { engine, workers: 1, publish_events: false, ..fast() };
-    let pages = FleetSpec { engine: EngineWire::Sglang, workers: 1, block_size: 1, ..fast() };
-    for (spec, named) in [
-        (silent(EngineWire::Vllm), "--kv-events-config"),
-        (silent(EngineWire::Sglang), "--kv-events-config"),
-        (silent(EngineWire::Trtllm), "event_buffer_max_size"),
-        (silent(EngineWire::Generic), "no rank can be named to it"),
-        (pages, "--page-size 64"),
+    let one = |engine| FleetSpec { engine, workers: 1, ..fast() };
+    let silent = |engine| FleetSpec { publish_events: false, ..one(engine) };
+    let pages = FleetSpec { block_size: 1, ..one(EngineWire::Sglang) };
+    let bare = || FleetSpec { trtllm: TrtllmServer::Bare, ..one(EngineWire::Trtllm) };
+    let nothing = || json!({});
+    let dynamo = |more: &str| {
+        let mut entry = json!({ "engine": "dynamo", "ranks": 4, "headers": { "x-worker-instance-id": "1" } });
+        if !more.is_empty() {
+            entry[more] = 16.into();
+        }
+        entry
+    };
+    for (spec, more, named) in [
+        (silent(EngineWire::Vllm), nothing(), &["--kv-events-config"][..]),
+        (silent(EngineWire::Sglang), nothing(), &["--kv-events-config"]),
+        (pages, nothing(), &["--page-size 64"]),
+        (silent(EngineWire::Trtllm), nothing(), &["event_buffer_max_size"]),
+        (bare(), nothing(), &["no rank can be named to it", "rankwise_trtllm.py"]),
+        // What it takes is looked at, not believed.
+        (
+            bare(),
+            json!({ "engine": "trtllm", "ranks": 4, "block_size": 16, "drain_events": true }),
+            &["no rank can be named to it", "rankwise_trtllm.py"],
+        ),
+        (one(EngineWire::Vllm), dynamo(""), &["set events for the worker", "block size"]),
+        (one(EngineWire::Vllm), dynamo("block_size"), &["set events for the worker"]),
+        // Where the config says where they publish, it says where they replay.
+        (
+            one(EngineWire::Vllm),
+            json!({
+                "engine": "dynamo", "ranks": 2, "block_size": 16, "headers": { "x-worker-instance-id": "1" },
+                "events": [{ "endpoint": "tcp://127.0.0.1:1", "replay": "tcp://127.0.0.1:2" }, { "endpoint": "tcp://127.0.0.1:3" }],
+            }),
+            &["rank 1 has no replay"],
+        ),
+        (one(EngineWire::Generic), nothing(), &["no rank can be named to it"]),
     ] {
-        let engine = spec.engine;
-        let (fleet, output) = checked(spec).await;
+        let said_of = format!("{:?} {more}", spec.engine);
+        let (fleet, output) = checked_with(spec, more).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(!output.status.success(), "{said}");
-        assert!(said.contains("kv is blind: ") && said.contains(named), "{engine:?}: {said}");
+        assert!(!output.status.success(), "{said_of}: {said}");
+        for named in named {
+            assert!(said.contains("kv is blind: ") && said.contains(named), "{said_of}: {named}: {said}");
+        }
         fleet.stop().await;
     }
 }
@@ -66,7 +117,8 @@ async fn a_server_that_is_drained_is_fine_and_its_condition_is_named() {
     let trtllm = TrtllmServer::BareWithRankFields;
     let spec = FleetSpec { engine: EngineWire::Trtllm, trtllm, workers: 1, ..fast() };
     let (fleet, output) =
-        checked_with(spec, ", engine: trtllm, ranks: 4, block_size: 16, drain_events: true").await;
+        checked_with(spec, json!({ "engine": "trtllm", "ranks": 4, "block_size": 16, "drain_events": true }))
+            .await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
     assert!(

@@ -69,9 +69,9 @@ async fn a_session_stays_on_the_rank_that_its_engine_chose() {
                 assert!(!reply.headers.contains_key(unknown), "{unknown}: nobody but the engine knows it");
             }
             homes.entry(*session).or_default().insert((arrival.worker, arrival.rank));
-            told.entry(*session).or_default().extend(
-                arrival.headers.get_all(TOLD).iter().cloned().map(|value| value.as_bytes().to_owned()),
-            );
+            told.entry(*session)
+                .or_default()
+                .extend(arrival.headers.get_all(TOLD).iter().map(|value| value.as_bytes().to_owned()));
         }
     }
     assert!(homes.values().all(|home| home.len() == 1), "a session moved: {homes:?}");

@@ -10,8 +10,10 @@ mod metrics;
 #[expect(dead_code, reason = "shared with the tests of the policy host")]
 pub mod policy_text;
 mod proxy;
+mod publisher;
 mod raw_engine;
 mod wait;
+mod wire;
 
 pub use client::{Client, Reply, rest};
 pub use gate::Gate;
@@ -20,8 +22,10 @@ pub use health::{UNWATCHED, all_in, failures, is_whole, out, two_workers};
 pub use lanes::{all_at_once, all_in_step};
 pub use metrics::metric;
 pub use proxy::{Proxy, config_file};
+pub use publisher::Publisher;
 pub use raw_engine::RawEngine;
 pub use wait::wait_until;
+pub use wire::Wire;
 
 use std::net::SocketAddr;
 

@@ -4,6 +4,7 @@
 
 #![allow(unreachable_pub, reason = "one binary: what its modules share is as public as it gets")]
 
+mod any_fault;
 mod bad_input;
 mod bursts;
 mod check_live;
@@ -21,9 +22,11 @@ mod facts;
 mod faults;
 mod feeds;
 mod generic;
+mod groups;
 mod harness;
 mod health;
 mod kv;
+mod lost_worker;
 mod other_ranks;
 mod outcomes;
 mod pins;
@@ -39,6 +42,7 @@ mod shutdown;
 mod smoke;
 mod stale_metrics;
 mod strict;
+mod tiers;
 mod trtllm;
 mod unpinned;
 mod warm;

@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use rankwise_sim::{EngineWire, Fault, Fleet, FleetSpec};
 use serde_json::Value;
 
-use crate::harness::{Client, Proxy, address_of, completion, fast, fleet, streamed, wait_until};
+use crate::harness::{Client, Proxy, address_of, completion, fleet, streamed, wait_until};
 
 const COMPLETIONS: &str = "/v1/completions";
 

@@ -155,6 +155,19 @@ impl Feed {
         self.missing_since.get_or_insert(now);
     }
 
+    /// The rank's index was emptied from outside, as for an engine that seems to be gone. If it is not, what it holds is read again
+    /// from 0, now or when it is connected again.
+    pub fn emptied(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        self.forget(out);
+        self.buffer.clear();
+        self.fruitless = 0;
+        match self.phase {
+            FeedPhase::Disconnected => {}
+            _ if self.config.replay => self.start_replay(now, out),
+            _ => self.completeness = Completeness::Unreplayed,
+        }
+    }
+
     /// A message came on the SUB socket: topic, sequence number, payload.
     pub fn live(&mut self, frames: &[Bytes], now: Millis, out: &mut Vec<FeedAction>) {
         let message = match Frames::live(frames, &self.config.topic) {

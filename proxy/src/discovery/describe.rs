@@ -202,6 +202,7 @@ pub async fn describe(
 /// Config says where the ranks publish, if anywhere: what the engine says of it is not asked for.
 fn set_events(description: &mut Description, sources: &[EventSource]) {
     description.findings.retain(|finding| !finding.is_about_events());
+    let told = !sources.is_empty();
     let mut sources = sources.iter();
     for rank in &mut description.ranks {
         rank.events = sources.next().map(|source| EventEndpoints {
@@ -209,6 +210,14 @@ fn set_events(description: &mut Description, sources: &[EventSource]) {
             replay: source.replay.as_ref().map(ToString::to_string),
             topic: source.topic.clone(),
         });
+        let global_rank = rank.global_rank;
+        let missing = match &rank.events {
+            None => Some(Blindness::RankWithoutEvents { global_rank }),
+            Some(events) if events.replay.is_none() => Some(Blindness::NoReplay { global_rank }),
+            Some(_) => None,
+        };
+        // Where config wants none, none is missing.
+        description.findings.extend(missing.filter(|_| told));
     }
 }
 

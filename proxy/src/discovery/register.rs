@@ -34,6 +34,8 @@ pub(super) struct Registration {
     pub(super) worker: Arc<Worker>,
     pub(super) description: Description,
     feeds: JoinSet<()>,
+    /// Tells each rank's feed that what it had indexed is gone.
+    emptied: Vec<Arc<Notify>>,
     stop: CancellationToken,
     /// A shared group lives as long as a worker is in it.
     _groups: WorkerGroups,
@@ -88,6 +90,7 @@ impl Registration {
         let closed = transfer.filter(|_| description.role != Role::Aggregated).map(Transfer::closed);
         let phases = transfer.map_or(Phases::WHOLE, |transfer| transfer.phases(description.role));
         let mut feeds = JoinSet::new();
+        let mut emptied = Vec::new();
         let mut ranks = Vec::with_capacity(description.ranks.len());
         for rank in &description.ranks {
             let pin = description.pinning.pin(rank.header_rank, count);
@@ -119,6 +122,8 @@ impl Registration {
                     feed.resume(&kept.checkpoint);
                 }
                 position = pool.warm.is_on().then(Arc::default);
+                let told_emptied = Arc::<Notify>::default();
+                emptied.push(Arc::clone(&told_emptied));
                 let feed = EventFeed {
                     pool: Arc::clone(pool),
                     target: Arc::clone(&target),
@@ -136,6 +141,7 @@ impl Registration {
                     reported: FeedCounters::default(),
                     cold: cold.clone(),
                     copies_counted: true,
+                    emptied: told_emptied,
                     alarm: Arc::clone(&alarm),
                 };
                 has_events = true;
@@ -176,6 +182,7 @@ impl Registration {
         }
         if let Some(block_size) = description.block_size.filter(|_| description.drained) {
             let feed = drain_feed(pool, config, &ranks, block_size, Arc::clone(&alarm), events);
+            emptied.push(Arc::clone(&feed.emptied));
             feeds.spawn(feeds::run_drain(feed, stop.clone()));
         }
         let worker = Arc::new(Worker {
@@ -197,7 +204,7 @@ impl Registration {
             connections: Arc::default(),
         });
         pool.workers.put(Arc::clone(&worker));
-        Self { worker, description, feeds, stop, _groups: groups }
+        Self { worker, description, feeds, emptied, stop, _groups: groups }
     }
 
     /// Says how it stands with it. `slowly`: its ranks come to their share over time.
@@ -209,12 +216,16 @@ impl Registration {
         pool.load_changed();
     }
 
-    /// The engine's process is gone: nothing that was booked or cached there exists.
+    /// The engine's process is gone, as far as can be seen: nothing that was booked or cached there exists. Should it be there all the
+    /// same, behind a port that was closed for a moment, what it holds is read again.
     pub(super) fn restarted(&self, pool: &Pool) {
         for rank in &self.worker.ranks {
             pool.state.restart_target(rank.target.id);
             rank.target.engine.forget();
             rank.health.restarted(clock::now());
+        }
+        for feed in &self.emptied {
+            feed.notify_one();
         }
     }
 
@@ -333,6 +344,7 @@ fn drain_feed(
         drain: Drain::new(&drain, clock::now()),
         place: format!("worker {}", config.name),
         limits: limits.clone(),
+        emptied: Arc::default(),
         alarm,
     }
 }

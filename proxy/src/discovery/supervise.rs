@@ -120,7 +120,8 @@ impl Supervision {
             self.status.set("unhealthy", Some(error));
             match how {
                 Lost::Refused => {
-                    // Not when it is back: by then the feeds may have replayed what the new process has stored.
+                    // Not when it is back: by then the feeds may have replayed what the new process has stored. And one
+                    // whose port alone was closed still holds what it held: that is read again.
                     present.restarted(&self.pool);
                     // Ranks that step with its own, on other workers, may wait for it in vain.
                     self.pool.doubt_others(&present.worker);

@@ -36,6 +36,8 @@ pub struct DrainFeed {
     pub place: String,
     /// Bounds.
     pub limits: EventLimits,
+    /// Told by the supervisor that the ranks' parts of the index were emptied.
+    pub emptied: Arc<Notify>,
     /// Wakes the worker's supervisor when nobody listens there.
     pub alarm: Arc<Notify>,
 }
@@ -73,9 +75,22 @@ pub async fn run_drain(mut feed: DrainFeed, stop: CancellationToken) {
 impl DrainFeed {
     async fn poll(&mut self) {
         let (mut pause, mut said, mut strays) = (PAUSE, None, Strays::default());
+        let emptied = Arc::clone(&self.emptied);
         loop {
             let mut actions = Vec::new();
-            let longest = match self.ask(&mut actions).await {
+            let answer = tokio::select! {
+                answer = self.ask(&mut actions) => Some(answer),
+                () = emptied.notified() => None,
+            };
+            let Some(answer) = answer else {
+                // Whoever is there now: what was told before is not told again.
+                actions.clear();
+                self.drain.failed(true, clock::now(), &mut actions);
+                self.obey(&actions);
+                self.report();
+                continue;
+            };
+            let longest = match answer {
                 Ok(events) => {
                     if said.take().is_some() {
                         tracing::info!(place = self.place, "events are drained again");

@@ -61,6 +61,8 @@ pub struct EventFeed {
     pub kept: Option<Image>,
     /// Where it says how far it is, for what the rank holds to be kept; none where nothing is.
     pub position: Option<Arc<FeedPosition>>,
+    /// Told by the supervisor that the rank's part of the index was emptied.
+    pub emptied: Arc<Notify>,
     /// Wakes the worker's supervisor: a publisher that goes away may be the first sign of a restart.
     pub alarm: Arc<Notify>,
 }
@@ -137,6 +139,7 @@ impl EventFeed {
                     ReplayReply::Message { id, frames } => self.feed.replay(id, &frames, clock::now(), &mut actions),
                     ReplayReply::Failed { id } => self.feed.replay_failed(id, clock::now(), &mut actions),
                 },
+                () = self.emptied.notified() => self.feed.emptied(clock::now(), &mut actions),
                 () = sleep(deadline) => self.feed.tick(clock::now(), &mut actions),
                 () = tokio::time::sleep_until(tail_check) => {
                     tail_check = Instant::now() + TAIL_CHECK;

@@ -92,8 +92,8 @@ impl fmt::Display for Blindness {
             Self::PrefixCachingOff { start } => write!(f, "prefix caching is off: {start}"),
             Self::NoReplay { global_rank } => write!(
                 f,
-                "rank {global_rank} has no replay: set replay_endpoint in --kv-events-config, or a missed event \
-                 empties the rank's index"
+                "rank {global_rank} has no replay: set replay_endpoint in --kv-events-config, and replay where the config names \
+                 its events, or a missed event empties the rank's index"
             ),
             Self::BlockSizeUnknown => f.write_str("block size unknown: set block_size for the worker"),
             Self::SmallBlocks { tokens } => write!(
