@@ -96,18 +96,6 @@ impl Cuts {
     pub(crate) fn is_at(&self, text: &[u8]) -> bool {
         self.tokens.iter().any(|token| text.starts_with(token))
     }
-
-    /// Whether an added token begins at the end of `before` and goes on into `after`, so that there may be no cut between them.
-    pub(crate) fn may_straddle(&self, before: &str, after: &str) -> bool {
-        let (before, after) = (before.as_bytes(), after.as_bytes());
-        self.tokens.iter().any(|token| {
-            (1..token.len()).any(|at| {
-                let (left, right) = token.split_at(at);
-                (before.ends_with(left) || left.ends_with(before))
-                    && (after.starts_with(right) || right.starts_with(after))
-            })
-        })
-    }
 }
 
 fn has_metaspace_first(pre_tokenizer: &Value) -> bool {

@@ -14,12 +14,14 @@ use crate::hashing::{Hashing, PromptHashes, block_hashes};
 use crate::ids::{Keep, PromptIds};
 use crate::template::{Conversation, Template};
 
+mod endings;
 mod reuse;
 
 /// A model's tokenizer and chat template. Shared between threads; encoding takes `&self` and starts no threads.
 pub struct PromptEncoder {
     encoder: Encoder,
     template: Template,
+    endings: endings::Endings,
     /// Tells its entries in a cache from those of other encoders of the process.
     id: u64,
 }
@@ -50,7 +52,12 @@ impl PromptEncoder {
         let config = Config::parse(files)?;
         let encoder = Encoder::load(config.complete(&files.tokenizer)?, preference)?;
         let template = Template::new(config, encoder.cuts().ok())?;
-        Ok(Self { encoder, template, id: NEXT_ID.fetch_add(1, Relaxed) })
+        Ok(Self {
+            encoder,
+            template,
+            endings: endings::Endings::default(),
+            id: NEXT_ID.fetch_add(1, Relaxed),
+        })
     }
 
     /// The encoder in use, and why.
@@ -62,8 +69,10 @@ impl PromptEncoder {
     pub fn reuse(&self) -> Reuse<'_> {
         match self.encoder.cuts() {
             Err(reason) => Reuse::None { reason },
-            Ok(_) if self.template.framing(false).is_some() => Reuse::Bodies,
-            Ok(_) => Reuse::Texts,
+            Ok(_) => match self.template.framing(false) {
+                Ok(_) => Reuse::Bodies,
+                Err(reason) => Reuse::Texts { reason },
+            },
         }
     }
 
@@ -154,7 +163,10 @@ pub enum Reuse<'a> {
     /// Beginnings of bodies, which are then neither parsed nor rendered.
     Bodies,
     /// Beginnings of rendered texts: the template's text may change when messages are appended.
-    Texts,
+    Texts {
+        /// What stands against more.
+        reason: &'a str,
+    },
     /// None: parts of a text would not give the ids of the whole.
     None {
         /// What stands against it.
@@ -167,7 +179,7 @@ impl Reuse<'_> {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bodies => "bodies",
-            Self::Texts => "texts",
+            Self::Texts { .. } => "texts",
             Self::None { .. } => "none",
         }
     }

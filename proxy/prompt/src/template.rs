@@ -1,6 +1,7 @@
 //! Chat templates, rendered as transformers renders them with Python's jinja2.
 
 use minijinja::{Environment, Error, ErrorKind, Value};
+use serde_json::json;
 
 use crate::cuts::Cuts;
 use crate::error::{BodyError, LoadError};
@@ -17,7 +18,7 @@ mod python_values;
 
 pub(crate) use content_format::ContentFormat;
 pub(crate) use conversation::{CUT, Conversation};
-pub(crate) use framing::Framing;
+pub(crate) use framing::{Framing, Plain};
 pub(crate) use probe::Probed;
 
 /// The template that transformers prefers for a request with tools.
@@ -33,10 +34,10 @@ pub(crate) struct Template {
 }
 
 /// What is known of one template.
-#[derive(Clone, Copy)]
 struct Kind {
     format: ContentFormat,
-    framing: Option<Framing>,
+    /// Or why there is none.
+    framing: Result<Framing, String>,
 }
 
 /// A rendered prompt.
@@ -69,8 +70,13 @@ impl Template {
                 _ => continue,
             };
             let format = ContentFormat::detect(&source);
-            *kind = Some(Kind { format, framing: Framing::of(&source, cuts) });
             let source = generation::strip(&source);
+            let framing = match (cuts, format) {
+                (None, _) => Err("the tokenizer's texts must not be cut".to_owned()),
+                (Some(_), ContentFormat::Parts) => Err("the template takes contents in parts".to_owned()),
+                (Some(cuts), ContentFormat::Text) => Framing::of(&source, cuts),
+            };
+            *kind = Some(Kind { format, framing });
             environment
                 .add_template_owned(name, source.clone())
                 .map_err(|error| LoadError::Template(format!("{error:#}")))?;
@@ -84,7 +90,29 @@ impl Template {
         let mut template =
             Self { environment, default, with_tools, special_tokens, probed: Probed::default() };
         template.probed = Probed::of(&template, &sources);
+        template.try_framings();
         Ok(template)
+    }
+
+    /// Drops framings that do not hold when they are tried.
+    fn try_framings(&mut self) {
+        let tools =
+            json!([{"type": "function", "function": {"name": "f", "description": null, "parameters": null}}]);
+        let tried = |kind: &Option<Kind>, tools: &[Option<&serde_json::Value>]| {
+            let framing = kind.as_ref().and_then(|kind| kind.framing.as_ref().ok())?;
+            tools.iter().find_map(|tools| framing::trial::disagreement(framing, self, *tools))
+        };
+        let of_default = tried(&self.default, &[None, Some(&tools)]);
+        let of_tools = tried(&self.with_tools, &[Some(&tools)]);
+        for (kind, disagreement) in [(&mut self.default, of_default), (&mut self.with_tools, of_tools)] {
+            if let (Some(kind), Some(messages)) = (kind, disagreement) {
+                tracing::warn!(
+                    messages,
+                    "a chat template does what its syntax does not show; chats are rendered whole"
+                );
+                kind.framing = Err("the template does otherwise than was proven of it".to_owned());
+            }
+        }
     }
 
     /// What an engine finds out about it by trying.
@@ -98,12 +126,38 @@ impl Template {
     }
 
     /// What a plain message adds at the end, if that is known of the template for such a request.
-    pub(crate) fn framing(&self, tools: bool) -> Option<Framing> {
-        self.kind(tools)?.framing
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) fn framing(&self, tools: bool) -> Result<&Framing, &str> {
+        match self.kind(tools) {
+            Some(kind) => kind.framing.as_ref().map_err(String::as_str),
+            None => Err("the tokenizer has no chat template"),
+        }
     }
 
-    fn kind(&self, tools: bool) -> Option<Kind> {
-        self.with_tools.filter(|_| tools).or(self.default)
+    fn kind(&self, tools: bool) -> Option<&Kind> {
+        self.with_tools.as_ref().filter(|_| tools).or(self.default.as_ref())
+    }
+
+    /// What the template prints behind the messages of conversations with these settings. It is the same behind all of those that
+    /// `framing` speaks of, so it is taken from one that is short.
+    pub(crate) fn ending(&self, framing: &Framing, settings: &Conversation) -> Option<String> {
+        let message = Plain::of("user", CUT)?;
+        let conversation = Conversation {
+            messages: vec![json!({"role": "user", "content": CUT})],
+            tools: settings.tools.clone(),
+            documents: settings.documents.clone(),
+            add_generation_prompt: settings.add_generation_prompt,
+            kwargs: settings.kwargs.clone(),
+            ..Conversation::default()
+        };
+        let mut framed = String::new();
+        if !framing.may_end(Some(message)) || !framing.push(&mut framed, message) {
+            return None;
+        }
+        let text = self.render(&conversation).ok()?.text;
+        text.rsplit_once(&framed).map(|(_, ending)| ending.to_owned())
     }
 
     pub(crate) fn render(&self, request: &Conversation) -> Result<Rendered, BodyError> {

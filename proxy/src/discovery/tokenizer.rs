@@ -61,6 +61,9 @@ pub fn log_choice(pool: &str, encoder: &PromptEncoder, folder: &Path) {
     tracing::info!(pool, folder = %folder.display(), encoder = %choice.kind, reason = choice.reason, "tokenizer loaded");
     match encoder.reuse() {
         Reuse::None { reason } => tracing::warn!(pool, reason, "every prompt is encoded whole"),
+        Reuse::Texts { reason } => {
+            tracing::info!(pool, of = "texts", reason, "beginnings of prompts are remembered")
+        }
         reuse => tracing::info!(pool, of = reuse.name(), "beginnings of prompts are remembered"),
     }
 }

@@ -24,14 +24,6 @@ fn texts_are_cut_where_an_added_token_begins() {
 }
 
 #[test]
-fn what_may_straddle_is_found() {
-    let cuts = cuts(&["<a>", "\n<c>"]).unwrap();
-    assert!(cuts.may_straddle("x\n", "<c>"));
-    assert!(!cuts.may_straddle("x\n", "<a>"));
-    assert!(!cuts.may_straddle("x", "<c>"));
-}
-
-#[test]
 fn tokenizers_that_look_across_are_refused() {
     for flag in ["lstrip", "rstrip", "single_word"] {
         let mut added = tokens(&["<a>", "<b>"]);

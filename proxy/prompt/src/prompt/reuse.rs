@@ -9,7 +9,7 @@ use crate::chat::{self, PlainMessage};
 use crate::error::BodyError;
 use crate::hashing::{Hashing, PromptHashes};
 use crate::ids::Keep;
-use crate::template::{Conversation, Framing};
+use crate::template::{Conversation, Framing, Plain};
 
 /// Texts are cut at the first added token after so many bytes: nodes that are closer cost more than they save.
 const STRETCH: usize = 1024;
@@ -101,23 +101,31 @@ impl PromptEncoder {
         let Some(node) = cache.node(cache.pair(names, known.chain)) else { return Ok(None) };
         let Some(prefix) = self.encoder.prefix(false) else { return Ok(None) };
 
+        let Some(ending) = self.endings.get(ending_name(body, cache)) else { return Ok(None) };
+
         let mut text = String::with_capacity(body.new_bytes());
         let mut ends = vec![(known.count, 0)];
+        let mut may_end = framing.may_end(None);
         let format = self.template.content_format(body.get(Field::Tools).is_some());
         for (position, raw) in body.new_messages() {
-            let pushed = match PlainMessage::read(raw, format) {
-                Some(message) => framing.push_text(&mut text, &message.role, &message.content),
-                None => chat::later_message(position, raw, format)
-                    .is_some_and(|message| framing.push(&mut text, &message)),
+            let (short, long);
+            let plain = if let Some(message) = PlainMessage::read(raw, format) {
+                short = message;
+                Plain::of(&short.role, &short.content)
+            } else {
+                long = chat::later_message(position, raw, format);
+                long.as_ref().and_then(Plain::read)
             };
-            if !pushed {
-                return Ok(None);
+            let Some(plain) = plain.filter(|plain| framing.push(&mut text, *plain)) else { return Ok(None) };
+            if framing.goes_on_after(Some(plain), position + 1) {
+                ends.push((position + 1, text.len()));
             }
-            ends.push((position + 1, text.len()));
+            may_end = framing.may_end(Some(plain));
         }
-        if body.get(Field::AddGenerationPrompt).is_none_or(|raw| raw.bytes() == b"true") {
-            framing.push_generation(&mut text);
+        if !may_end {
+            return Ok(None);
         }
+        text.push_str(&ending);
         let places = cache.places(body);
         cache.put_marks(body, &places);
         let stops = stops_of(&places, &ends, names, cache);
@@ -188,19 +196,28 @@ impl PromptEncoder {
         if body.known().is_some() && whole.read_whole().is_err() {
             return Vec::new();
         }
-        let ends = message_ends(framing, conversation, &prompt.text);
+        let name = ending_name(body, cache);
+        let ending = self.endings.get(name).or_else(|| {
+            let ending = self.template.ending(framing, conversation)?;
+            // It is encoded apart from what stands before it.
+            let is_apart =
+                ending.is_empty() || self.encoder.cuts().is_ok_and(|cuts| cuts.is_at(ending.as_bytes()));
+            is_apart.then(|| self.endings.put(name, ending))
+        });
+        let Some(ending) = ending else { return Vec::new() };
+        let ends = message_ends(framing, conversation, &ending, &prompt.text);
         stops_of(&cache.places(&whole), &ends, self.names(body, hashing, cache, Kind::Body), cache)
     }
 
     /// The framing by which messages may be appended to this body's prompt, if by any.
-    fn framing(&self, body: &Body) -> Option<Framing> {
+    fn framing(&self, body: &Body) -> Option<&Framing> {
         let whole = [Field::ChatTemplate, Field::TruncatePromptTokens, Field::TruncationSide];
         let plain = whole.iter().all(|field| body.get(*field).is_none())
             && body.get(Field::ContinueFinalMessage).is_none_or(|raw| raw.bytes() == b"false")
             && body
                 .get(Field::AddGenerationPrompt)
                 .is_none_or(|raw| matches!(raw.bytes(), b"true" | b"false"));
-        self.template.framing(body.get(Field::Tools).is_some()).filter(|_| plain)
+        self.template.framing(body.get(Field::Tools).is_some()).ok().filter(|_| plain)
     }
 
     /// What the names of nodes begin with: all that besides the text or body decides over ids, hashes and who may share them.
@@ -232,16 +249,41 @@ enum Kind {
     Text,
 }
 
-/// After how many messages the text is how long, in order; from the end as far forward as the messages are plain. Empty if the text is not as
-/// the framing says.
-fn message_ends(framing: Framing, conversation: &Conversation, text: &str) -> Vec<(usize, usize)> {
-    let rest = if conversation.add_generation_prompt { framing.strip_generation(text) } else { Some(text) };
-    let Some(mut rest) = rest else { return Vec::new() };
-    let mut ends = vec![(conversation.messages.len(), rest.len())];
-    for (count, message) in conversation.messages.iter().enumerate().skip(1).rev() {
-        let Some(shorter) = framing.strip(rest, message) else { break };
+/// What decides over the text behind the messages, as a name.
+fn ending_name(body: &Body, cache: &PromptCache) -> u128 {
+    let settings = [
+        Field::Tools,
+        Field::Documents,
+        Field::ChatTemplateKwargs,
+        Field::ReasoningEffort,
+        Field::AddGenerationPrompt,
+    ];
+    settings.iter().fold(0, |name, field| cache.follow(name, body.get(*field).map_or(&[][..], Raw::bytes)))
+}
+
+/// After how many messages the text is how long, in order, where others may follow; from the end as far forward as the messages are plain.
+/// Empty if the text is not as the framing says.
+fn message_ends(
+    framing: &Framing,
+    conversation: &Conversation,
+    ending: &str,
+    text: &str,
+) -> Vec<(usize, usize)> {
+    let messages = &conversation.messages;
+    if !framing.may_end(messages.last().and_then(Plain::read)) {
+        return Vec::new();
+    }
+    let Some(mut rest) = text.strip_suffix(ending) else { return Vec::new() };
+    let mut ends = Vec::new();
+    for (count, message) in messages.iter().enumerate().map(|(at, message)| (at + 1, message)).rev() {
+        let plain = Plain::read(message);
+        if framing.goes_on_after(plain, count) {
+            ends.push((count, rest.len()));
+        }
+        let Some(shorter) = plain.filter(|_| count > 1).and_then(|plain| framing.strip(rest, plain)) else {
+            break;
+        };
         rest = shorter;
-        ends.push((count, rest.len()));
     }
     ends.reverse();
     ends

@@ -1,101 +1,124 @@
 //! Templates whose text grows only at its end when messages are appended, and what one more plain message adds to it.
 //!
-//! That cannot be seen from outside: some templates take earlier reasoning out once a further message follows, move system messages to the front
-//! or print the date. So only templates that have been read are listed, by their whole source.
+//! Trying a template on conversations cannot show that: some take earlier reasoning out once a further message follows, move system messages
+//! to the front, or do so only in the ninth turn. So it is proven from the template's syntax (`proof.rs`), and what was proven is then
+//! tried (`trial.rs`). A template that is not understood to its end has no framing.
 
-use rankwise_core::hash::HashKey;
+use serde_json::Value;
 
+use self::proof::{After, Proven};
+use self::symbols::Kind;
 use crate::cuts::Cuts;
 
-/// What stands around a message's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+mod ahead;
+mod frame;
+mod paths;
+mod proof;
+mod symbols;
+mod syntax;
+pub(super) mod trial;
+
+/// What messages add to a template's text.
+#[derive(Debug)]
 pub(crate) struct Framing {
-    /// Before the role; an added token, so that the text may be cut here.
-    open: &'static str,
-    /// Between role and content.
-    after_role: &'static str,
-    /// After the content.
-    close: &'static str,
-    /// With `add_generation_prompt`, at the end.
-    generation: &'static str,
+    proven: Proven,
 }
 
-const CHATML: Framing = Framing {
-    open: "<|im_start|>",
-    after_role: "\n",
-    close: "<|im_end|>\n",
-    generation: "<|im_start|>assistant\n",
-};
+/// A message that has nothing but what frames are made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain<'m> {
+    kind: Kind,
+    content: &'m str,
+}
 
-/// Digest of a template's source, its length, and its framing: plain messages that are not the first are printed so.
-const KNOWN: [(u128, usize, Framing); 2] = [
-    // Qwen2.5-Instruct
-    (0x4f1f_c00b_e9ba_e67d_34bb_ec68_b8a7_0a9e, 2507, CHATML),
-    // ChatML, as transformers once had it by default
-    (0x2434_f8e5_501d_f4de_3dab_cf27_9259_643c, 199, CHATML),
-];
+impl<'m> Plain<'m> {
+    /// Of a role and a content, the only fields of a message.
+    pub(crate) fn of(role: &str, content: &'m str) -> Option<Self> {
+        let kind = match role {
+            "system" => Kind::System,
+            "user" => Kind::User,
+            "assistant" => Kind::Assistant,
+            _ => return None,
+        };
+        Some(Self { kind, content })
+    }
 
-/// The roles whose messages are printed in this way.
-const PLAIN_ROLES: [&str; 3] = ["system", "user", "assistant"];
+    /// Of a normalised message.
+    pub(crate) fn read(message: &'m Value) -> Option<Self> {
+        let message = message.as_object()?;
+        let mut plain = Self::of(message.get("role")?.as_str()?, message.get("content")?.as_str()?)?;
+        for (key, value) in message {
+            match key.as_str() {
+                "role" | "content" | "name" => {}
+                "reasoning" | "reasoning_content" if plain.kind != Kind::User && value.is_string() => {}
+                _ => return None,
+            }
+        }
+        let reasons = ["reasoning", "reasoning_content"].map(|key| message.contains_key(key));
+        match (plain.kind, reasons) {
+            (_, [false, false]) => {}
+            (Kind::Assistant, [true, true]) => plain.kind = Kind::Reasoned,
+            _ => return None,
+        }
+        Some(plain)
+    }
+}
 
 impl Framing {
-    /// The framing of a template, if it is known and the tokenizer's texts may be cut at it.
-    pub(crate) fn of(source: &str, cuts: Option<&Cuts>) -> Option<Self> {
-        let digest = digest(source);
-        let known = KNOWN.iter().find(|known| (known.0, known.1) == (digest, source.len()));
-        let framing = known.map(|known| known.2)?;
-        let cuts = cuts?;
-        let usable = cuts.is_at(framing.open.as_bytes())
-            && cuts.is_at(framing.generation.as_bytes())
-            && !cuts.may_straddle(framing.close, framing.open);
-        usable.then_some(framing)
-    }
-
-    /// Appends a message. `false`, with nothing appended, for one that is not plain.
-    pub(crate) fn push(&self, text: &mut String, message: &serde_json::Value) -> bool {
-        plain(message).is_some_and(|(role, content)| self.push_text(text, role, content))
-    }
-
-    /// Appends a message of a role and a text. `false`, with nothing appended, if that role's messages are not plain.
-    pub(crate) fn push_text(&self, text: &mut String, role: &str, content: &str) -> bool {
-        if !PLAIN_ROLES.contains(&role) {
-            return false;
+    /// The framing of a template whose messages have texts, if it has one and the tokenizer's texts may be cut where messages begin.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub(crate) fn of(source: &str, cuts: &Cuts) -> Result<Self, String> {
+        let mut proven = proof::prove(source).map_err(|refusal| refusal.0)?;
+        let begins_with_a_token = |frame: &frame::Frame| {
+            frame.ways.iter().all(|way| match way.pieces.first() {
+                Some(frame::Piece::Literal(literal)) => cuts.is_at(literal.as_bytes()),
+                _ => false,
+            })
+        };
+        proven.frames.retain(|(_, frame)| begins_with_a_token(frame));
+        let framing = Self { proven };
+        for kind in [Kind::User, Kind::Assistant] {
+            if framing.frame(kind).is_none() {
+                return Err(format!("messages of role {} do not begin with an added token", kind.role()));
+            }
         }
-        for part in [self.open, role, self.after_role, content, self.close] {
-            text.push_str(part);
+        Ok(framing)
+    }
+
+    fn frame(&self, kind: Kind) -> Option<&frame::Frame> {
+        self.proven.frames.iter().find(|(known, _)| *known == kind).map(|(_, frame)| frame)
+    }
+
+    /// Appends a message. `false`, with nothing appended, if its kind has no frame.
+    pub(crate) fn push(&self, text: &mut String, message: Plain<'_>) -> bool {
+        let frame = self.frame(message.kind);
+        frame.inspect(|frame| frame.push(text, message.content)).is_some()
+    }
+
+    /// `text` without the message at its end. `None` if it has no frame, or does not stand there.
+    pub(crate) fn strip<'t>(&self, text: &'t str, message: Plain<'_>) -> Option<&'t str> {
+        let mut added = String::with_capacity(message.content.len() + 64);
+        self.push(&mut added, message).then(|| text.strip_suffix(added.as_str()))?
+    }
+
+    /// Whether messages may be appended behind this one, the `count`th.
+    pub(crate) fn goes_on_after(&self, message: Option<Plain<'_>>, count: usize) -> bool {
+        match (self.proven.after, message.map(|message| message.kind)) {
+            (After::Any, _) | (After::User { .. }, Some(Kind::User)) => true,
+            (After::User { first_system }, Some(Kind::System)) => first_system && count == 1,
+            (After::User { .. }, _) => false,
         }
-        true
     }
 
-    /// Appends what invites the answer.
-    pub(crate) fn push_generation(&self, text: &mut String) {
-        text.push_str(self.generation);
+    /// Whether conversations that end with this message are spoken of; without one, with any.
+    pub(crate) fn may_end(&self, message: Option<Plain<'_>>) -> bool {
+        let Some(queries) = &self.proven.query else { return true };
+        message.is_some_and(|message| {
+            message.kind == Kind::User && queries.iter().any(|tests| frame::holds(tests, message.content))
+        })
     }
-
-    /// `text` without the message at its end. `None` if that is not plain, or not as it should be.
-    pub(crate) fn strip<'t>(&self, text: &'t str, message: &serde_json::Value) -> Option<&'t str> {
-        let (role, content) = plain(message)?;
-        [self.close, content, self.after_role, role, self.open]
-            .iter()
-            .try_fold(text, |text, part| text.strip_suffix(part))
-    }
-
-    /// `text` without what invites the answer.
-    pub(crate) fn strip_generation<'t>(&self, text: &'t str) -> Option<&'t str> {
-        text.strip_suffix(self.generation)
-    }
-}
-
-/// Role and content of a normalised message that has nothing else a template may print.
-fn plain(message: &serde_json::Value) -> Option<(&str, &str)> {
-    let message = message.as_object()?;
-    let role = message.get("role")?.as_str().filter(|role| PLAIN_ROLES.contains(role))?;
-    let others = message.keys().any(|key| !matches!(key.as_str(), "role" | "content" | "name"));
-    if others { None } else { Some((role, message.get("content")?.as_str()?)) }
-}
-
-fn digest(source: &str) -> u128 {
-    HashKey::new([0; 32]).bytes_wide(source.as_bytes())
 }
 
 #[cfg(test)]

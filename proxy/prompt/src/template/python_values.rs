@@ -50,7 +50,7 @@ fn method(state: &State<'_, '_>, value: &Value, name: &str, arguments: &[Value])
 }
 
 /// `str.strip(characters)` at the chosen ends.
-fn strip<'t>(mut text: &'t str, characters: Option<&str>, start: bool, end: bool) -> &'t str {
+pub(super) fn strip<'t>(mut text: &'t str, characters: Option<&str>, start: bool, end: bool) -> &'t str {
     let matches =
         |character: char| characters.map_or_else(|| is_space(character), |set| set.contains(character));
     if start {

@@ -1,7 +1,7 @@
 //! How many times as long Hugging Face tokenizers takes to encode a prompt as the path from its body to its block hashes does.
 //!
-//! `warm`: all but the last two messages were seen before; `template`: the same with a chat template of which nothing is known;
-//! `cold`: nothing was seen before. The two take turns, ten prompts of ours to one of theirs, so that both see the same machine; the
+//! `warm`: all but the last two messages were seen before; `template`: the same with a chat template of which nothing is proven;
+//! `cold`: nothing was seen before. Further chat templates stand beside Qwen2.5's, each with and without what is proven of it. The two take turns, ten prompts of ours to one of theirs, so that both see the same machine; the
 //! reference is given the rendered text.
 
 use std::hint::black_box;
@@ -14,16 +14,16 @@ use rankwise_core::hash::{HashKey, Namespace};
 use rankwise_core::ids::BlockSize;
 use rankwise_measure::cpu::thread_cpu;
 use rankwise_measure::samples::Samples;
-use rankwise_prompt::test_support::qwen2_5;
+use rankwise_prompt::test_support::{deepseek_v3, qwen2_5, qwen3};
 use rankwise_prompt::{
     Api, Body, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes, TokenizerFiles,
     block_hashes,
 };
 use serde_json::Value;
-use tokenizers::Tokenizer;
+use tokenizers::{AddedToken, Tokenizer};
 
 use crate::targets::print;
-use crate::texts::{Texts, body, rendered};
+use crate::texts::{Style, Texts, body};
 
 const HASHING: Hashing<'static> = Hashing { namespace: Namespace(1), sizes: &[BlockSize(16)] };
 const CACHE_BYTES: usize = 256 << 20;
@@ -40,12 +40,8 @@ enum History {
 
 pub(crate) fn run(trials: usize) -> anyhow::Result<()> {
     let files = qwen2_5();
-    let unknown = unknown_template()?;
-    let bench = Bench {
-        trials,
-        texts: Texts::new(),
-        reference: Tokenizer::from_bytes(&files.tokenizer).map_err(|error| anyhow!("{error}"))?,
-    };
+    let unknown = without_proof(files)?;
+    let bench = Bench { trials, texts: Texts::new(), reference: reference(files)?, style: Style::ChatMl };
     let known = PromptEncoder::from_files(files, EncoderPreference::Fastest)?;
     let unknown = PromptEncoder::from_files(&unknown, EncoderPreference::Fastest)?;
     println!(
@@ -58,20 +54,45 @@ pub(crate) fn run(trials: usize) -> anyhow::Result<()> {
     bench.against_reference("warm_64k_ratio", &known, 64 << 10, History::Seen)?;
     bench.against_reference("warm_128k_ratio", &known, 128 << 10, History::Seen)?;
     bench.against_reference("template_64k_ratio", &unknown, 64 << 10, History::Seen)?;
-    bench.against_reference("cold_64k_ratio", &known, 64 << 10, History::New)
+    bench.against_reference("cold_64k_ratio", &known, 64 << 10, History::New)?;
+    for (model, files, style) in [("qwen3", qwen3(), Style::ChatMl), ("deepseek_v3", deepseek_v3(), Style::DeepSeek)] {
+        let known = PromptEncoder::from_files(&files, EncoderPreference::Fastest)?;
+        let unknown = PromptEncoder::from_files(&without_proof(&files)?, EncoderPreference::Fastest)?;
+        ensure!((known.reuse().name(), unknown.reuse().name()) == ("bodies", "texts"), "{model}: other reuse");
+        let bench = Bench { trials, texts: Texts::new(), reference: reference(&files)?, style };
+        for (size, tokens) in [("8k", 8 << 10), ("64k", 64 << 10)] {
+            bench.against_reference(&format!("{model}_warm_{size}_ratio"), &known, tokens, History::Seen)?;
+            bench.against_reference(&format!("{model}_template_{size}_ratio"), &unknown, tokens, History::Seen)?;
+        }
+    }
+    Ok(())
 }
 
-/// The same with a template that nobody has read: a comment more.
-fn unknown_template() -> anyhow::Result<TokenizerFiles> {
-    let files = qwen2_5();
+/// The same with a template of which nothing can be proven: its end asks how many messages there are.
+fn without_proof(files: &TokenizerFiles) -> anyhow::Result<TokenizerFiles> {
     let config: Value = serde_json::from_slice(files.config.as_deref().unwrap_or_default())?;
-    let template = config["chat_template"].as_str().context("the tokenizer has no template")?;
-    Ok(TokenizerFiles { chat_template: Some(format!("{template}{{# #}}")), ..files.clone() })
+    let own = files.chat_template.as_deref().or(config["chat_template"].as_str());
+    let template = own.context("the tokenizer has no template")?;
+    let counted = format!("{template}{{% if messages|length < 0 %}}x{{% endif %}}");
+    Ok(TokenizerFiles { chat_template: Some(counted), ..files.clone() })
+}
+
+/// Hugging Face's own, with the added tokens that only the config names.
+fn reference(files: &TokenizerFiles) -> anyhow::Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_bytes(&files.tokenizer).map_err(|error| anyhow!("{error}"))?;
+    let config: Value = serde_json::from_slice(files.config.as_deref().unwrap_or_default())?;
+    let added = config["added_tokens_decoder"].as_object().into_iter().flatten();
+    let mut added: Vec<(u32, &str)> =
+        added.filter_map(|(id, token)| Some((id.parse().ok()?, token["content"].as_str()?))).collect();
+    added.sort_unstable();
+    let tokens: Vec<AddedToken> = added.iter().map(|(_, content)| AddedToken::from(*content, true)).collect();
+    tokenizer.add_special_tokens(tokens).map_err(|error| anyhow!("{error}"))?;
+    Ok(tokenizer)
 }
 
 /// A warm case over and over.
 pub(crate) fn profile(times: usize, tokens: usize, unknown: bool) -> anyhow::Result<()> {
-    let files = if unknown { unknown_template()? } else { qwen2_5().clone() };
+    let files = if unknown { without_proof(qwen2_5())? } else { qwen2_5().clone() };
     let known = PromptEncoder::from_files(&files, EncoderPreference::Fastest)?;
     let texts = Texts::new();
     let mut random = Rng::with_seed(3);
@@ -96,6 +117,7 @@ struct Bench {
     trials: usize,
     texts: Texts,
     reference: Tokenizer,
+    style: Style,
 }
 
 impl Bench {
@@ -117,7 +139,7 @@ impl Bench {
                 messages = self.texts.conversation(&mut random, tokens);
             }
             let longer = [&messages[..], &self.texts.turn(&mut random)].concat();
-            prompts.push((body(&longer), rendered(&longer)));
+            prompts.push((body(&longer), self.style.rendered(&longer)));
         }
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         let (mut count, mut reused) = (0, 0);

@@ -63,13 +63,33 @@ pub(crate) fn body(messages: &[Value]) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-/// The messages as Qwen2.5's template renders them, a generation prompt at the end.
-pub(crate) fn rendered(messages: &[Value]) -> String {
-    let mut text = String::new();
-    for message in messages {
-        let part = |key: &str| message[key].as_str().unwrap_or_default();
-        let _ = writeln!(text, "<|im_start|>{}\n{}<|im_end|>", part("role"), part("content"));
+/// How a template prints messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Style {
+    /// Qwen's.
+    ChatMl,
+    /// DeepSeek-V3's.
+    DeepSeek,
+}
+
+impl Style {
+    /// The messages as the template renders them, a generation prompt at the end.
+    pub(crate) fn rendered(self, messages: &[Value]) -> String {
+        let mut text = String::new();
+        for message in messages {
+            let part = |key: &str| message[key].as_str().unwrap_or_default();
+            let (role, content) = (part("role"), part("content"));
+            let _ = match (self, role) {
+                (Self::ChatMl, _) => writeln!(text, "<|im_start|>{role}\n{content}<|im_end|>"),
+                (Self::DeepSeek, "user") => write!(text, "<｜User｜>{content}"),
+                (Self::DeepSeek, "assistant") => write!(text, "<｜Assistant｜>{content}<｜end▁of▁sentence｜>"),
+                (Self::DeepSeek, _) => write!(text, "<｜begin▁of▁sentence｜>{content}"),
+            };
+        }
+        text.push_str(match self {
+            Self::ChatMl => "<|im_start|>assistant\n",
+            Self::DeepSeek => "<｜Assistant｜>",
+        });
+        text
     }
-    text.push_str("<|im_start|>assistant\n");
-    text
 }

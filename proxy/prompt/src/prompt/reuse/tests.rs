@@ -6,7 +6,7 @@ use rankwise_core::hash::{HashKey, Namespace};
 use rankwise_core::ids::BlockSize;
 use serde_json::{Value, json};
 
-use crate::test_support::qwen2_5;
+use crate::test_support::{deepseek_v3, qwen2_5, qwen3};
 use crate::{
     Api, Body, BodyError, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes, Reuse,
     TokenizerFiles, block_hashes,
@@ -14,6 +14,12 @@ use crate::{
 
 static QWEN: LazyLock<PromptEncoder> =
     LazyLock::new(|| PromptEncoder::from_files(qwen2_5(), EncoderPreference::Fastest).unwrap());
+
+static QWEN3: LazyLock<PromptEncoder> =
+    LazyLock::new(|| PromptEncoder::from_files(&qwen3(), EncoderPreference::Fastest).unwrap());
+
+static DEEPSEEK: LazyLock<PromptEncoder> =
+    LazyLock::new(|| PromptEncoder::from_files(&deepseek_v3(), EncoderPreference::Fastest).unwrap());
 
 /// The same tokenizer with a template whose earlier text changes when messages are appended.
 static OTHER: LazyLock<PromptEncoder> = LazyLock::new(|| {
@@ -82,22 +88,74 @@ fn turns(count: usize) -> Vec<Value> {
 
 #[test]
 fn what_can_be_reused_is_known() {
-    assert_eq!(QWEN.reuse(), Reuse::Bodies);
-    assert_eq!(OTHER.reuse(), Reuse::Texts);
+    for encoder in [&QWEN, &QWEN3, &DEEPSEEK] {
+        assert_eq!(encoder.reuse(), Reuse::Bodies);
+    }
+    assert!(matches!(OTHER.reuse(), Reuse::Texts { .. }), "{:?}", OTHER.reuse());
 }
 
 #[test]
 fn a_next_turn_costs_its_own_tokens() {
-    let cache = cache(1 << 24);
-    let first = chat(&turns(40), &json!({}));
-    assert_eq!(check(&QWEN, Api::ChatCompletions, &first, &cache), 0);
-    let next = chat(&turns(42), &json!({"stream": true}));
-    let total = plain(&QWEN, Api::ChatCompletions, &next, cache.key()).unwrap().tokens;
-    assert!(cache.read(Api::ChatCompletions, next.clone()).unwrap().known().is_some());
-    let reused = check(&QWEN, Api::ChatCompletions, &next, &cache);
-    assert!(reused > total * 9 / 10, "{reused} of {total}");
-    // And the one after it, from what the second left.
-    assert!(check(&QWEN, Api::ChatCompletions, &chat(&turns(60), &json!({})), &cache) > total * 9 / 10);
+    for encoder in [&*QWEN, &*QWEN3, &*DEEPSEEK] {
+        let cache = cache(1 << 24);
+        let first = chat(&turns(41), &json!({}));
+        assert_eq!(check(encoder, Api::ChatCompletions, &first, &cache), 0);
+        let next = chat(&turns(43), &json!({"stream": true}));
+        let total = plain(encoder, Api::ChatCompletions, &next, cache.key()).unwrap().tokens;
+        let read = cache.read(Api::ChatCompletions, next.clone()).unwrap();
+        assert!(encoder.continue_body(&read, HASHING, &cache).unwrap().is_some(), "without its template");
+        let reused = check(encoder, Api::ChatCompletions, &next, &cache);
+        assert!(reused > total * 9 / 10, "{reused} of {total}");
+        // And the one after it, from what the second left.
+        assert!(check(encoder, Api::ChatCompletions, &chat(&turns(61), &json!({})), &cache) > total * 9 / 10);
+    }
+}
+
+/// Reasoning of earlier turns, which the template takes out, is no obstacle; what cannot be continued is rendered.
+#[test]
+fn turns_with_reasoning_are_continued_where_it_is_exact() {
+    let thought = |at: usize| format!("<think>\nhm {at}\n</think>\n\n{}", text(40, at));
+    let reasoned = |mut messages: Vec<Value>, beside: bool| {
+        for (at, message) in messages.iter_mut().enumerate().filter(|(at, _)| at % 2 == 1) {
+            match beside {
+                true => message["reasoning_content"] = json!(format!("hm {at}")),
+                false => message["content"] = json!(thought(at)),
+            }
+        }
+        messages
+    };
+    for encoder in [&*QWEN3, &*DEEPSEEK] {
+        for beside in [true, false] {
+            for settings in [json!({}), json!({"chat_template_kwargs": {"enable_thinking": false}})] {
+                let cache = cache(1 << 24);
+                let continues = |messages: &[Value]| {
+                    let body = chat(messages, &settings);
+                    let read = cache.read(Api::ChatCompletions, body.clone()).unwrap();
+                    let continued = encoder.continue_body(&read, HASHING, &cache).unwrap();
+                    let right = plain(encoder, Api::ChatCompletions, &body, cache.key()).unwrap();
+                    if let Some(found) = &continued {
+                        assert_eq!(found.blocks, right.blocks);
+                    }
+                    check(encoder, Api::ChatCompletions, &body, &cache);
+                    continued.is_some()
+                };
+                let messages = |count| reasoned(turns(count), beside);
+                assert!(!continues(&messages(21)));
+                assert!(continues(&messages(23)));
+                let prefilled = [&messages(23)[..], &[json!({"role": "assistant", "content": "a"})]].concat();
+                // Behind the last query Qwen3 shows reasoning.
+                assert_eq!(continues(&prefilled), std::ptr::eq(encoder, &*DEEPSEEK));
+                assert!(continues(&messages(25)));
+                let system = [
+                    &messages(25)[..],
+                    &[json!({"role": "system", "content": "s"}), json!({"role": "user", "content": "u"})],
+                ]
+                .concat();
+                // DeepSeek moves it to the front.
+                assert_eq!(continues(&system), std::ptr::eq(encoder, &*QWEN3));
+            }
+        }
+    }
 }
 
 #[test]
@@ -235,16 +293,19 @@ fn a_conversation_in_use_outlives_others() {
 fn message() -> impl Strategy<Value = Value> {
     let content = prop_oneof![
         3 => (0usize..60, 0usize..9).prop_map(|(words, salt)| json!(text(words, salt))),
-        2 => "(<\\|im_end\\|>|<\\|im_start\\|>user\n|<tool_call>|[a \n']|\\PC){0,30}".prop_map(|text| json!(text)),
+        2 => "(<\\|im_end\\|>|<\\|im_start\\|>user\n|<tool_call>|<think>|</think>|<tool_response>|</tool_response>|<｜User｜>|[a \n']|\\PC){0,30}".prop_map(|text| json!(text)),
         1 => ".{0,20}".prop_map(|text| json!([{"type": "text", "text": text}, {"type": "text", "text": "x"}])),
         1 => Just(json!(null)),
     ];
     let call = json!([{"type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]);
-    (content, "system|user|user|assistant|assistant|tool", any::<[bool; 2]>()).prop_map(
-        move |(content, role, [calls, more])| {
+    (content, "system|user|user|user|assistant|assistant|assistant|tool", any::<[bool; 3]>()).prop_map(
+        move |(content, role, [calls, more, reasons])| {
             let mut message = json!({"role": role, "content": content});
             if role == "assistant" && calls {
                 message["tool_calls"] = call.clone();
+            }
+            if reasons {
+                message["reasoning_content"] = json!("\nr\n");
             }
             if more {
                 message["name"] = json!("n");
@@ -264,7 +325,7 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0usize..40, prop::collection::vec(message(), 0..4), 0usize..8)
+    (0usize..40, prop::collection::vec(message(), 0..4), 0usize..11)
         .prop_map(|(keep, append, settings)| Step { keep, append, settings })
 }
 
@@ -286,9 +347,11 @@ proptest! {
             let settings = [
                 json!({}), json!({}), json!({}), json!({"stream": true, "temperature": 0.5}), json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
                 json!({"add_generation_prompt": false}), json!({"cache_salt": "s"}), json!({"truncate_prompt_tokens": 9, "truncation_side": "right"}),
+                json!({"chat_template_kwargs": {"enable_thinking": false}}), json!({"reasoning_effort": "none"}),
+                json!({"continue_final_message": true, "add_generation_prompt": false}),
             ];
             let body = chat(&messages, &settings[step.settings]);
-            for encoder in [&*QWEN, &*OTHER] {
+            for encoder in [&*QWEN, &*OTHER, &*QWEN3, &*DEEPSEEK] {
                 check(encoder, Api::ChatCompletions, &body, &cache);
             }
         }

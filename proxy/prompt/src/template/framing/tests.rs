@@ -1,85 +1,272 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Framing, KNOWN, digest};
+use super::{Framing, Plain};
 use crate::cuts::Cuts;
 use crate::files::Config;
 use crate::template::{Conversation, Template};
-use crate::test_support::qwen2_5;
+use crate::test_support::{qwen2_5, template};
 
 const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-fn sources() -> [String; 2] {
-    let qwen = Config::parse(qwen2_5()).unwrap().templates[0].1.clone();
-    [qwen, CHATML.to_owned()]
-}
+const TOKENS: [&str; 6] = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+    "<｜tool▁outputs▁end｜>",
+    "<｜end▁of▁sentence｜>",
+];
 
 fn cuts() -> Cuts {
-    let tokens = ["<|im_start|>", "<|im_end|>"].map(|content| json!({ "content": content }));
-    Cuts::new(&json!({ "added_tokens": tokens })).unwrap()
+    Cuts::new(&json!({"added_tokens": TOKENS.map(|content| json!({ "content": content }))})).unwrap()
 }
 
-fn render(source: &str, messages: &[Value], tools: bool, add_generation_prompt: bool) -> String {
-    let config = Config { templates: vec![("default".to_owned(), source.to_owned())], ..Config::default() };
-    let conversation = Conversation {
-        messages: messages.to_vec(),
-        tools: tools.then(|| json!([{"type": "function", "function": {"name": "f"}}])),
-        add_generation_prompt,
-        ..Conversation::default()
-    };
-    Template::new(config, None).unwrap().render(&conversation).unwrap().text
+/// A template of which everything is known, and what it was made from.
+struct Known {
+    name: &'static str,
+    source: String,
+    template: Template,
 }
 
-#[test]
-fn each_known_template_is_one_of_those_tested() {
-    let tested = sources().map(|source| (digest(&source), source.len()));
-    assert_eq!(KNOWN.iter().map(|known| (known.0, known.1)).collect::<Vec<_>>(), tested, "{tested:#x?}");
-    let mut changed = sources()[1].clone();
-    changed.push(' ');
-    assert!(Framing::of(&changed, Some(&cuts())).is_none());
-}
+impl Known {
+    fn new(name: &'static str, source: String) -> Self {
+        let config = Config { templates: vec![("default".to_owned(), source.clone())], ..Config::default() };
+        Self { name, source, template: Template::new(config, Some(&cuts())).unwrap() }
+    }
 
-#[test]
-fn a_tokenizer_that_cannot_be_cut_there_has_no_framing() {
-    for source in sources() {
-        assert!(Framing::of(&source, Some(&cuts())).is_some());
-        assert!(Framing::of(&source, None).is_none());
-        let tokens = json!({"added_tokens": [{"content": "<|im_start|>"}, {"content": ">\n<"}]});
-        assert!(Cuts::new(&tokens).map_or(true, |cuts| Framing::of(&source, Some(&cuts)).is_none()));
-        let other = Cuts::new(&json!({"added_tokens": [{"content": "<s>"}]})).unwrap();
-        assert!(Framing::of(&source, Some(&other)).is_none());
+    fn framing(&self) -> &Framing {
+        self.template.framing(false).unwrap_or_else(|reason| panic!("{}: {reason}", self.name))
     }
 }
 
+/// DeepSeek-V3's as DeepSeek-R1 changes it: the assistant's reasoning is taken out, an answer begins with reasoning.
+fn deepseek_r1() -> String {
+    let v3 = template("deepseek_v3");
+    let printed = "{{'<｜Assistant｜>' + message['content'] + '<｜end▁of▁sentence｜>'}}";
+    let without = "{% set content = message['content'] %}{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}{{'<｜Assistant｜>' + content + '<｜end▁of▁sentence｜>'}}";
+    assert!(v3.contains(printed));
+    v3.replace(printed, without).replace("{{'<｜Assistant｜>'}}", "{{'<｜Assistant｜><think>\\n'}}")
+}
+
+static KNOWN: LazyLock<[Known; 6]> = LazyLock::new(|| {
+    let qwen2_5 = Config::parse(qwen2_5()).unwrap().templates[0].1.clone();
+    let forward = "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.index0 > ns.last and m.reasoning_content %}{{ m.reasoning_content }}{% endif %}{{ m.content|trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    [
+        Known::new("qwen2_5", qwen2_5),
+        Known::new("chatml", CHATML.to_owned()),
+        Known::new("qwen3", template("qwen3")),
+        Known::new("deepseek_v3", template("deepseek_v3")),
+        Known::new("deepseek_r1", deepseek_r1()),
+        Known::new("forward", forward.to_owned()),
+    ]
+});
+
+#[test]
+fn templates_that_only_grow_are_proven() {
+    for known in KNOWN.iter() {
+        known.framing();
+    }
+}
+
+#[test]
+fn what_must_stand_at_a_place_is_known() {
+    let framing = |name: &str| KNOWN.iter().find(|known| known.name == name).unwrap().framing();
+    let plain = |role: &str, content| Plain::of(role, content);
+    let (user, assistant, system) = (plain("user", "a"), plain("assistant", "a"), plain("system", "a"));
+    // DeepSeek's state behind an assistant's message depends on whether it called tools.
+    for name in ["deepseek_v3", "deepseek_r1"] {
+        let framing = framing(name);
+        assert!(framing.goes_on_after(user, 5) && framing.goes_on_after(system, 1));
+        assert!(
+            !framing.goes_on_after(assistant, 5)
+                && !framing.goes_on_after(system, 2)
+                && !framing.goes_on_after(None, 3)
+        );
+        assert!(framing.may_end(assistant) && framing.may_end(None));
+        // A later system message moves to the front.
+        assert!(!framing.push(&mut String::new(), system.unwrap()));
+    }
+    let framing = framing("qwen3");
+    assert!(framing.goes_on_after(assistant, 5) && framing.goes_on_after(None, 3));
+    assert!(framing.may_end(user) && !framing.may_end(assistant) && !framing.may_end(None));
+    // What a tool answered is no query.
+    assert!(!framing.may_end(plain("user", "<tool_response>a</tool_response>")));
+    assert!(framing.may_end(plain("user", "<tool_response>a")));
+}
+
+#[test]
+fn reasoning_is_taken_off_as_the_template_does() {
+    let pushed = |name: &str, message: Value| {
+        let known = KNOWN.iter().find(|known| known.name == name).unwrap();
+        let mut text = String::new();
+        assert!(known.framing().push(&mut text, Plain::read(&message).unwrap()));
+        text
+    };
+    let thought = json!({"role": "assistant", "content": "<think>\na\n</think>\n\nb"});
+    assert_eq!(pushed("qwen3", thought.clone()), "<|im_start|>assistant\nb<|im_end|>\n");
+    assert_eq!(pushed("deepseek_r1", thought.clone()), "<｜Assistant｜>\n\nb<｜end▁of▁sentence｜>");
+    assert!(pushed("deepseek_v3", thought).contains("<think>"));
+    let beside =
+        json!({"role": "assistant", "content": "b</think>", "reasoning": "r", "reasoning_content": "r"});
+    assert_eq!(pushed("qwen3", beside), "<|im_start|>assistant\nb</think><|im_end|>\n");
+}
+
+/// The body of a loop that prints messages as ChatML does, between other parts.
+fn around(before: &str, inside: &str, after: &str) -> String {
+    let plain = "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n";
+    format!("{before}{{% for message in messages %}}{plain}{inside}{{% endfor %}}{after}")
+}
+
+#[test]
+fn templates_that_look_ahead_or_back_are_refused() {
+    let cuts = cuts();
+    let refused = [
+        around("", "{{ loop.length }}", ""),
+        around("", "{% if loop.last %}x{% endif %}", ""),
+        around("", "{% if message.tool_calls %}{{ messages|length }}{% endif %}", ""),
+        around("", "{% if message.role == 'tool' and messages[loop.index0 + 1].role != 'tool' %}x{% endif %}", ""),
+        around("", "{% if message.role == 'tool' and messages[loop.index0 - 1].role != 'tool' %}x{% endif %}", ""),
+        around("", "{{ messages[-1].content }}", ""),
+        around("", "{% for other in messages %}{{ other.role }}{% endfor %}", ""),
+        around("", "{{ loop.revindex }}", ""),
+        around("", "{{ loop.index0 }}", ""),
+        around("", "{% if loop.index0 % 2 == 0 %}x{% endif %}", ""),
+        around("", "{% if message.name %}x{% endif %}", ""),
+        around("", "{{ strftime_now('%Y') }}", ""),
+        around("{{ strftime_now('%Y') }}", "", ""),
+        around("{{ messages|length }}", "", ""),
+        around("{{ messages[1].content }}", "", ""),
+        around("{% set all = messages %}{{ all|length }}", "", ""),
+        around("", "", "{{ messages[-1].role }}"),
+        around("", "", "{{ messages[0].role }}"),
+        around("{% set first = messages[0].content %}", "", "{{ first }}"),
+        around("{% if messages[0].role == 'user' %}{% set first = 1 %}{% endif %}", "", "{{ first }}"),
+        around("{% set ns = namespace(n=0) %}", "{% set ns.n = ns.n + 1 %}{{ ns.n }}", ""),
+        around("{% set ns = namespace(n=0) %}", "{% set ns.n = ns.n + 1 %}", "{{ ns.n }}"),
+        around("{% set ns = namespace(n=messages|length) %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n='') %}{% for m in messages %}{% if loop.last %}{% set ns.n = 1 %}{% endif %}{% endfor %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n='') %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = m.content %}{% endif %}{% endfor %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}", "{% if loop.index0 >= ns.n %}x{% endif %}", ""),
+        around("{% set ns = namespace(n=0, on=false) %}{% for m in messages[::-1] %}{% if ns.on and m.role == 'user' %}{% set ns.on = false %}{% set ns.n = (messages|length - 1) - loop.index0 %}{% endif %}{% endfor %}", "{% if loop.index0 > ns.n %}x{% endif %}", ""),
+        around("", "{% if message.role == 'user' %}{{ raise_exception('no') }}{% endif %}", ""),
+        around("", "{% if message.content == 'stop' %}x{% endif %}", ""),
+        around("", "{% if message.role == 'user' %}{% break %}{% endif %}", ""),
+        "{% for message in messages[1:] %}<|im_start|>{{ message.role }}{{ message.content }}{% endfor %}".to_owned(),
+        "{% for message in messages if message.content %}<|im_start|>{{ message.role }}{{ message.content }}{% endfor %}".to_owned(),
+        "{% if true %}{% for message in messages %}<|im_start|>{{ message.content }}{% endfor %}{% endif %}".to_owned(),
+        "{% macro m(x) %}{{ x }}{% endmacro %}{% for message in messages %}<|im_start|>{{ m(message.content) }}{% endfor %}".to_owned(),
+        "{% for message in messages %}{{ message.content }}{% endfor %}".to_owned(),
+        "x".to_owned(),
+    ];
+    for source in refused {
+        let found = Framing::of(&source, &cuts);
+        assert!(found.is_err(), "{source}: {found:?}");
+    }
+    for source in [
+        around("", "", ""),
+        around("{{ messages[0].role }}{{ bos_token }}", "", "{% if tools %}x{% endif %}"),
+        around("{% set a = tools %}", "", "{% if a %}x{% endif %}"),
+        around(
+            "",
+            "{% if message.role == 'tool' and (loop.last or messages[loop.index0 + 1].role != 'tool') %}x{% endif %}",
+            "",
+        ),
+        around(
+            "",
+            "{% if message.role == 'tool' and not loop.first and messages[loop.index0 - 1].role != 'tool' %}x{% endif %}",
+            "",
+        ),
+    ] {
+        Framing::of(&source, &cuts).unwrap_or_else(|reason| panic!("{source}: {reason}"));
+    }
+}
+
+#[test]
+fn messages_must_begin_where_the_tokenizer_may_be_cut() {
+    let other = Cuts::new(&json!({"added_tokens": [{"content": "<s>"}]})).unwrap();
+    for known in KNOWN.iter() {
+        assert!(Framing::of(&known.source, &other).is_err());
+    }
+}
+
+/// What proofs rest on is tried once more: this template hides what it does in a filter that is not what it is called.
+#[test]
+fn a_framing_that_does_not_hold_is_dropped() {
+    let source = around("", "", "");
+    let mut known = Known::new("plain", source);
+    assert!(known.template.framing(false).is_ok());
+    known.template.environment.set_formatter(|out, _, _| Ok(out.write_str("x")?));
+    known.template.try_framings();
+    assert!(known.template.framing(false).is_err());
+}
+
 fn message() -> impl Strategy<Value = Value> {
-    let content = prop_oneof![".{0,20}", "(<\\|im_end\\|>|<\\|im_start\\|>|[\n a]){0,6}"];
-    ("system|user|assistant|tool", content, any::<bool>()).prop_map(|(role, content, calls)| {
+    let content = prop_oneof![
+        ".{0,20}",
+        "(<\\|im_end\\|>|<\\|im_start\\|>|<think>|</think>|<tool_response>|</tool_response>|<｜User｜>|[\n a]){0,6}",
+    ];
+    ("system|user|user|assistant|assistant|tool", content, 0..4u8).prop_map(|(role, content, more)| {
         let mut message = json!({"role": role, "content": content});
-        if role == "assistant" && calls {
-            message["tool_calls"] = json!([{"type": "function", "function": {"name": "f", "arguments": {}}}]);
+        if role == "assistant" && more == 1 {
+            message["tool_calls"] =
+                json!([{"type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+        }
+        if role == "assistant" && more >= 2 {
+            message["reasoning"] = json!("\nr ");
+            message["reasoning_content"] = json!("\nr ");
         }
         message
     })
 }
 
+fn render(template: &Template, messages: Vec<Value>, settings: &Conversation) -> Option<String> {
+    template.render(&Conversation { messages, ..settings.clone() }).ok().map(|rendered| rendered.text)
+}
+
 proptest! {
-    /// The promise of the list: a plain message after any others adds its frame and changes nothing before.
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// The promise: whatever was said, messages that may be appended add their frames, and nothing before them changes.
     #[test]
-    fn plain_messages_only_add(
-        messages in prop::collection::vec(message(), 1..6), role in "system|user|assistant", content in ".{0,20}", tools in any::<bool>(),
+    fn messages_only_add(
+        before in prop::collection::vec(message(), 1..7), ends in prop::collection::vec(prop::collection::vec(message(), 1..5), 2..4),
+        tools in any::<bool>(), add_generation_prompt in any::<bool>(), thinks in prop::option::of(any::<bool>()),
     ) {
-        for source in sources() {
-            let framing = Framing::of(&source, Some(&cuts())).unwrap();
-            let mut text = render(&source, &messages, tools, false);
-            let added = json!({"role": role, "content": content});
-            let longer = [&messages[..], std::slice::from_ref(&added)].concat();
-            let before = text.len();
-            prop_assert!(framing.push(&mut text, &added));
-            prop_assert_eq!(&render(&source, &longer, tools, false), &text);
-            prop_assert_eq!(framing.strip(&text, &added), Some(&text[..before]));
-            framing.push_generation(&mut text);
-            prop_assert_eq!(&render(&source, &longer, tools, true), &text);
-            prop_assert!(framing.strip_generation(&text).is_some());
+        let settings = Conversation {
+            tools: tools.then(|| json!([{"type": "function", "function": {"name": "f"}}])),
+            add_generation_prompt,
+            kwargs: thinks.map(|thinks| ("enable_thinking".to_owned(), json!(thinks))).into_iter().collect(),
+            ..Conversation::default()
+        };
+        for known in KNOWN.iter() {
+            let framing = known.framing();
+            if !framing.goes_on_after(before.last().and_then(Plain::read), before.len()) {
+                continue;
+            }
+            let mut stem: Option<String> = None;
+            for end in &ends {
+                let mut added = String::new();
+                let framed = end.iter().all(|message| Plain::read(message).is_some_and(|plain| framing.push(&mut added, plain)));
+                if !framed || !framing.may_end(end.last().and_then(Plain::read)) {
+                    continue;
+                }
+                let Some(text) = render(&known.template, [&before[..], end].concat(), &settings) else { continue };
+                let ending = known.template.ending(framing, &settings).unwrap();
+                let rest = text.strip_suffix(&ending).and_then(|text| text.strip_suffix(&added));
+                prop_assert!(rest.is_some(), "{}: {text:?} does not end in {added:?} and {ending:?}", known.name);
+                let rest = rest.unwrap();
+                prop_assert_eq!(stem.get_or_insert_with(|| rest.to_owned()).as_str(), rest, "{}", known.name);
+                let mut longer = text.strip_suffix(&ending).unwrap();
+                for message in end.iter().rev() {
+                    longer = framing.strip(longer, Plain::read(message).unwrap()).unwrap();
+                }
+                prop_assert_eq!(longer, rest);
+            }
         }
     }
 }

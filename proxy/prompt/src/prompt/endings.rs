@@ -1,0 +1,46 @@
+//! What a template prints behind the messages, by the settings that it depends on.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+/// More settings than these are in use at once where each client brings tools of its own; then all are found out again.
+const ENDINGS_MAX: usize = 1024;
+
+/// Found once for each name, for all threads.
+#[derive(Default)]
+pub(super) struct Endings {
+    known: Mutex<FxHashMap<u128, Arc<str>>>,
+}
+
+impl Endings {
+    pub(super) fn get(&self, name: u128) -> Option<Arc<str>> {
+        self.known.lock().get(&name).cloned()
+    }
+
+    pub(super) fn put(&self, name: u128, ending: String) -> Arc<str> {
+        let ending: Arc<str> = ending.into();
+        let mut known = self.known.lock();
+        if known.len() >= ENDINGS_MAX {
+            known.clear();
+        }
+        known.insert(name, Arc::clone(&ending));
+        ending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn their_number_is_bounded() {
+        let endings = Endings::default();
+        for name in 0..3000 {
+            endings.put(name, name.to_string());
+            assert_eq!(endings.get(name).as_deref(), Some(name.to_string().as_str()));
+            assert!(endings.known.lock().len() <= ENDINGS_MAX);
+        }
+    }
+}
