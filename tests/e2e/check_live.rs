@@ -87,11 +87,11 @@ async fn each_setting_that_leaves_kv_blind_is_named() {
             json!({ "engine": "trtllm", "ranks": 4, "block_size": 16, "drain_events": true }),
             &["no rank can be named to it", "rankwise_trtllm.py"],
         ),
-        (one(EngineWire::Vllm), dynamo(""), &["set events for the worker", "block size"]),
-        (one(EngineWire::Vllm), dynamo("block_size"), &["set events for the worker"]),
+        (one(EngineWire::Dynamo), dynamo(""), &["set events for the worker", "block size"]),
+        (one(EngineWire::Dynamo), dynamo("block_size"), &["set events for the worker"]),
         // Where the config says where they publish, it says where they replay.
         (
-            one(EngineWire::Vllm),
+            one(EngineWire::Dynamo),
             json!({
                 "engine": "dynamo", "ranks": 2, "block_size": 16, "headers": { "x-worker-instance-id": "1" },
                 "events": [{ "endpoint": "tcp://127.0.0.1:1", "replay": "tcp://127.0.0.1:2" }, { "endpoint": "tcp://127.0.0.1:3" }],

@@ -13,13 +13,16 @@ pub enum EngineWire {
     Sglang,
     /// That of TensorRT-LLM, behind rankwise's shim or bare.
     Trtllm,
+    /// That of a worker behind Dynamo's frontend in direct mode, as its mocker speaks: requests name worker and rank, and who it is
+    /// stands in no answer.
+    Dynamo,
     /// That of a server which knows the OpenAI API and nothing else: no events, no load, no way to name a rank.
     Generic,
 }
 
 impl EngineWire {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Vllm, Self::Sglang, Self::Trtllm, Self::Generic];
+    pub const ALL: [Self; 5] = [Self::Vllm, Self::Sglang, Self::Trtllm, Self::Dynamo, Self::Generic];
 
     /// The engine's name.
     pub fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl EngineWire {
             Self::Vllm => "vllm",
             Self::Sglang => "sglang",
             Self::Trtllm => "trtllm",
+            Self::Dynamo => "dynamo",
             Self::Generic => "generic",
         }
     }

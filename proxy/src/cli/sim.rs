@@ -11,8 +11,8 @@ use crate::simulate::FaultAt;
 /// Run a simulated fleet of engines alone, on loopback, until a signal
 #[derive(Debug, Args)]
 pub(super) struct SimOptions {
-    /// Engine whose wire is spoken: vllm, sglang, trtllm (behind the shim) or generic (OpenAI's
-    /// API alone)
+    /// Engine whose wire is spoken: vllm, sglang, trtllm (behind the shim), dynamo (workers behind its
+    /// frontend) or generic (OpenAI's API alone)
     #[arg(long, value_name = "NAME", default_value = "vllm", value_parser = engine)]
     engine: EngineWire,
     /// Workers: HTTP endpoints
@@ -92,7 +92,7 @@ impl SimOptions {
 
 fn engine(text: &str) -> Result<EngineWire, String> {
     let found = EngineWire::ALL.into_iter().find(|engine| engine.name() == text);
-    found.ok_or_else(|| "expected vllm, sglang, trtllm or generic".to_owned())
+    found.ok_or_else(|| "expected vllm, sglang, trtllm, dynamo or generic".to_owned())
 }
 
 pub(super) fn lockstep(text: &str) -> Result<Lockstep, String> {

@@ -22,7 +22,8 @@ impl Wire {
     /// The spec, spoken so.
     pub fn spec(self, spec: FleetSpec) -> FleetSpec {
         let (engine, trtllm) = match self {
-            Self::Vllm | Self::Dynamo => (EngineWire::Vllm, TrtllmServer::Shim),
+            Self::Vllm => (EngineWire::Vllm, TrtllmServer::Shim),
+            Self::Dynamo => (EngineWire::Dynamo, TrtllmServer::Shim),
             Self::Sglang => (EngineWire::Sglang, TrtllmServer::Shim),
             Self::Trtllm => (EngineWire::Trtllm, TrtllmServer::Shim),
             Self::TrtllmDrained => (EngineWire::Trtllm, TrtllmServer::BareWithRankFields),
@@ -53,7 +54,7 @@ impl Wire {
                 };
                 json!({
                     "engine": "dynamo", "ranks": ranks, "block_size": 16, "blocks": 2048,
-                    "headers": { "x-worker-instance-id": format!("{}", 4000 + worker.index()) },
+                    "headers": { "x-worker-instance-id": worker.instance_id().expect("one of Dynamo's").to_string() },
                     "events": (0..ranks).map(sockets).collect::<Vec<_>>(),
                 })
             }
@@ -81,10 +82,14 @@ impl Wire {
         if self == Self::TrtllmDrained {
             merge(&mut body, json!({ "attention_dp_rank": rank, "attention_dp_relax": false }));
         }
-        let headers = [("x-data-parallel-rank", &*rank.to_string())];
-        let headers = if self == Self::TrtllmDrained { &[][..] } else { &headers };
+        let (rank, id) = (rank.to_string(), fleet.workers()[worker].instance_id().map(|id| id.to_string()));
+        let mut headers = Vec::new();
+        if self != Self::TrtllmDrained {
+            headers.push(("x-data-parallel-rank", rank.as_str()));
+        }
+        headers.extend(id.as_deref().map(|id| ("x-worker-instance-id", id)));
         let client = Client::new(address_of(fleet, worker));
-        let reply = client.send(http::Method::POST, "/v1/completions", headers, body.to_string()).await;
+        let reply = client.send(http::Method::POST, "/v1/completions", &headers, body.to_string()).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply
     }

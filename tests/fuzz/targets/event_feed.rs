@@ -73,7 +73,7 @@ impl Rank {
         ];
         let (now, replay) = (self.now, self.replay);
         let mut out = Vec::new();
-        match op % 10 {
+        match op % 11 {
             0 => self.feed.connected(now, &mut out),
             1 => self.feed.disconnected(now),
             2 | 3 => self.feed.live(&frames[1..], now, &mut out),
@@ -84,6 +84,7 @@ impl Rank {
                 self.feed.tick(self.now, &mut out);
             }
             8 => self.feed.check_tail(now, &mut out),
+            10 => self.feed.emptied(now, &mut out),
             _ => self.feed.live(&frames[usize::from(sequence) % 5..], now, &mut out),
         }
         self.act(out);

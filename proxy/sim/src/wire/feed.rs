@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::drained::CacheAbout;
 use super::event_wire::{BatchStyle, encode};
 use super::faults::Faults;
-use super::pages::{self, Pages};
+use super::pages::{self, PageKeys, Pages};
 use crate::EngineWire;
 use crate::model::pool::CacheChange;
 
@@ -39,8 +39,8 @@ pub(crate) struct RankFeed {
 enum Words {
     /// In batches, each copy of a block for itself.
     Copies,
-    /// In batches, each page once; SGLang's hashes are signed.
-    Pages { signed: bool },
+    /// In batches, each page once.
+    Pages(PageKeys),
     /// One by one, to whoever asks first.
     Drained(CacheAbout),
 }
@@ -65,9 +65,9 @@ impl RankFeed {
     ) -> Self {
         let words = match spec.engine {
             EngineWire::Trtllm if spec.is_bare() => Words::Drained(CacheAbout::of(spec)),
-            EngineWire::Sglang | EngineWire::Trtllm => {
-                Words::Pages { signed: spec.engine == EngineWire::Sglang }
-            }
+            EngineWire::Sglang => Words::Pages(PageKeys::Sglang),
+            EngineWire::Trtllm => Words::Pages(PageKeys::Shim),
+            EngineWire::Dynamo => Words::Pages(PageKeys::Dynamo),
             EngineWire::Vllm | EngineWire::Generic => Words::Copies,
         };
         Self {
@@ -133,9 +133,9 @@ impl RankFeed {
         let mut state = self.state.lock();
         let told = match self.words {
             Words::Copies => vec![encode(changes, rank, unix_seconds(), &self.style)],
-            Words::Pages { signed } => match state.pages.take(changes) {
+            Words::Pages(keys) => match state.pages.take(changes) {
                 events if events.is_empty() => return,
-                events => vec![pages::encode(&events, rank, unix_seconds(), &self.style, signed)],
+                events => vec![pages::encode(&events, rank, unix_seconds(), &self.style, keys)],
             },
             Words::Drained(about) => {
                 let (events, first) = (state.pages.take(changes), state.next_seq);

@@ -181,6 +181,11 @@ impl WorkerHandle {
         self.0.worker.site.spec.engine
     }
 
+    /// The fleet's spec.
+    pub fn spec(&self) -> &FleetSpec {
+        &self.0.worker.site.spec
+    }
+
     /// Its number in the fleet.
     pub fn index(&self) -> usize {
         self.0.worker.site.index
@@ -189,6 +194,11 @@ impl WorkerHandle {
     /// Its base URL, without a slash at the end. The same after a restart.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.0.worker.ports().http)
+    }
+
+    /// What Dynamo's frontend calls it, where it is one of Dynamo's.
+    pub fn instance_id(&self) -> Option<u64> {
+        (self.engine() == EngineWire::Dynamo).then(|| self.0.worker.site.instance_id())
     }
 
     /// Where a rank publishes its KV events; `None` if there is no such rank.

@@ -60,7 +60,10 @@ pub(super) async fn handle(
                 EngineWire::Vllm => vllm::answer(&worker, method, &head.uri, &body),
                 EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
                 EngineWire::Trtllm => trtllm::answer(&worker, method, path),
-                EngineWire::Generic => None,
+                EngineWire::Dynamo if (method, path) == (&Method::GET, "/health") => {
+                    Some(reply::json(StatusCode::OK, &json!({"status": "healthy"})))
+                }
+                EngineWire::Dynamo | EngineWire::Generic => None,
             };
             answered.unwrap_or_else(|| reply::json(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"})))
         }
@@ -81,6 +84,7 @@ fn models(worker: &Worker) -> Value {
 fn owner(engine: EngineWire) -> &'static str {
     match engine {
         EngineWire::Trtllm => "tensorrt_llm",
+        EngineWire::Dynamo => "nvidia",
         EngineWire::Vllm | EngineWire::Sglang | EngineWire::Generic => engine.name(),
     }
 }

@@ -1,5 +1,6 @@
 //! The rank that a request names, as its engine reads it.
 
+mod dynamo;
 mod sglang;
 mod trtllm;
 
@@ -9,14 +10,12 @@ use rankwise_prompt::Api;
 use super::incoming::Incoming;
 use super::rank_header::{self, RankAsk};
 use super::refusal::{Failure, Refused};
-use crate::{EngineWire, FleetSpec, TrtllmServer};
+use super::site::Site;
+use crate::{EngineWire, TrtllmServer};
 
 /// The rank, `None` where the engine is to choose. `stream`: whether the answer is to be streamed.
-pub(super) fn read(
-    spec: &FleetSpec,
-    incoming: &Incoming<'_>,
-    stream: bool,
-) -> Result<Option<usize>, Failure> {
+pub(super) fn read(site: &Site, incoming: &Incoming<'_>, stream: bool) -> Result<Option<usize>, Failure> {
+    let spec = &site.spec;
     let pinned = incoming.headers.get(rank_header::NAME).map(HeaderValue::as_bytes);
     let named = match spec.engine {
         // It hands no rank on from there.
@@ -32,6 +31,7 @@ pub(super) fn read(
             TrtllmServer::Shim => trtllm::read(incoming.headers, spec.ranks),
             bare => trtllm::read_bare(bare, incoming.body, spec.ranks),
         },
+        EngineWire::Dynamo => dynamo::read(incoming.headers, site.instance_id(), spec.ranks),
         EngineWire::Generic => Ok(None),
     };
     // Elsewhere the first chunk is there before the head is sent: errors are never told in the stream.

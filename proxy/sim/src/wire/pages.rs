@@ -20,6 +20,17 @@ pub(super) enum PageEvent {
     Cleared,
 }
 
+/// Who tells of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PageKeys {
+    /// SGLang, whose hashes are signed.
+    Sglang,
+    /// TensorRT-LLM's shim.
+    Shim,
+    /// Dynamo's mocker, which has cache groups, and names a medium for the host's memory alone.
+    Dynamo,
+}
+
 /// How many copies the model has of what the engine has once.
 #[derive(Debug, Default)]
 pub(super) struct Pages(FxHashMap<ChainHash, u32>);
@@ -91,34 +102,34 @@ impl Pages {
     }
 }
 
-/// The batch `[ts, events, rank]`, key for key as SGLang writes it: what is salted says so. SGLang's hashes are signed, those
-/// of TensorRT-LLM's shim are not.
+/// The batch `[ts, events, rank]`, key for key as it is written: what is salted says so.
 pub(super) fn encode(
     events: &[PageEvent],
     rank: u32,
     unix_seconds: f64,
     style: &BatchStyle,
-    signed: bool,
+    keys: PageKeys,
 ) -> Bytes {
     let mut out = Writer(Vec::with_capacity(256));
     out.array(3);
     out.float(unix_seconds);
     out.array(events.len());
     for event in events {
-        write(&mut out, event, style, signed);
+        write(&mut out, event, style, keys);
     }
     out.number(rank.into());
     out.0.into()
 }
 
-fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, signed: bool) {
+fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, keys: PageKeys) {
     let name = |out: &mut Writer, page: ChainHash| match style.wire_hash(page) {
-        hash if signed => out.signed(hash as i64),
+        hash if keys == PageKeys::Sglang => out.signed(hash as i64),
         hash => out.number(hash),
     };
     match event {
         PageEvent::Stored { parent, pages, tokens, salt } => {
-            out.map(7 + u32::from(salt.is_some()));
+            let own = if keys == PageKeys::Dynamo { 6 } else { 7 };
+            out.map(own + u32::from(salt.is_some()));
             out.entry("type").text("BlockStored");
             out.entry("block_hashes").array(pages.len());
             pages.iter().for_each(|page| name(out, *page));
@@ -129,8 +140,12 @@ fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, signed: bool) 
             }
             out.entry("token_ids").numbers(tokens);
             out.entry("block_size").number(style.block_size.into());
-            out.entry("lora_id").nil();
-            out.entry("medium").text("GPU");
+            if keys == PageKeys::Dynamo {
+                out.entry("group_idx").number(0);
+            } else {
+                out.entry("lora_id").nil();
+                out.entry("medium").text("GPU");
+            }
             if let Some(salt) = salt {
                 out.entry("cache_salt").text(salt);
             }
@@ -140,7 +155,10 @@ fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, signed: bool) 
             out.entry("type").text("BlockRemoved");
             out.entry("block_hashes").array(pages.len());
             pages.iter().for_each(|page| name(out, *page));
-            out.entry("medium").text("GPU");
+            match keys {
+                PageKeys::Dynamo => out.entry("group_idx").number(0),
+                PageKeys::Sglang | PageKeys::Shim => out.entry("medium").text("GPU"),
+            }
         }
         PageEvent::Cleared => {
             out.map(1);

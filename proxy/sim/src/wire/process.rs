@@ -45,7 +45,7 @@ impl Process {
         let what = format!("worker {}", worker.site.index);
         let mut ports = worker.ports();
         let http = ports.listen_http(&what).await?;
-        if spec.engine != EngineWire::Vllm {
+        if matches!(spec.engine, EngineWire::Sglang | EngineWire::Trtllm) {
             // Their caches are made by clearing them, which the first batch tells.
             worker.clear_caches();
         }

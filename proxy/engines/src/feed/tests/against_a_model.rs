@@ -79,6 +79,8 @@ enum Op {
     Time(u16),
     UnknownParent,
     CheckTail,
+    /// Somebody thinks that the engine is gone.
+    Emptied,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -95,6 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..8000_u16).prop_map(Op::Time),
         1 => Just(Op::UnknownParent),
         1 => Just(Op::CheckTail),
+        1 => Just(Op::Emptied),
     ]
 }
 
@@ -167,6 +170,7 @@ impl World {
             Op::Time(ms) => self.rig.tick((*ms).into()),
             Op::UnknownParent => self.rig.tell(Feed::unknown_parent),
             Op::CheckTail => self.rig.tell(Feed::check_tail),
+            Op::Emptied => self.rig.tell(Feed::emptied),
         }
     }
 

@@ -21,7 +21,7 @@ fn batches_are_byte_for_byte_sglangs() {
         626c6f636b5f68617368c0a9746f6b656e5f696473920102aa626c6f636b5f73697a6501a76c6f72615f6964c0a66d656469756da347505583a4\
         74797065ac426c6f636b52656d6f766564ac626c6f636b5f68617368657391fba66d656469756da347505581a474797065b0416c6c426c6f636b\
         73436c656172656401";
-    assert_eq!(hex(&encode(&events, 1, 1.5, &style(1), true)), golden);
+    assert_eq!(hex(&encode(&events, 1, 1.5, &style(1), PageKeys::Sglang)), golden);
 }
 
 #[test]
