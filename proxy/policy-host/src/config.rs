@@ -72,12 +72,12 @@ pub struct FailureThresholds {
     /// After so many ms out of service it is tried again. Default 60,000.
     pub rearm_ms: u64,
     /// After a call that used up its CPU time it is not asked for so many ms; twice as long if one failed already within the
-    /// window, four times if more did. 0: it is asked. Default 50.
+    /// window, four times if more did. 0: it is asked. Default 200.
     pub rest_ms: u64,
 }
 
 impl Default for FailureThresholds {
     fn default() -> Self {
-        Self { failures: 5, permille: 10, window_ms: 10_000, rearm_ms: 60_000, rest_ms: 50 }
+        Self { failures: 5, permille: 10, window_ms: 10_000, rearm_ms: 60_000, rest_ms: 200 }
     }
 }

@@ -13,6 +13,8 @@ use crate::slot::{Current, PolicySlot};
 #[derive(Default)]
 pub struct PolicyLane {
     slot: PolicySlot,
+    /// The policy before the one chosen.
+    before: PolicySlot,
     state: Mutex<State>,
     history_max: usize,
 }
@@ -63,6 +65,12 @@ struct State {
     serving: Serving,
 }
 
+impl State {
+    fn last_good(&self) -> Option<Arc<Activation>> {
+        self.history.front().cloned()
+    }
+}
+
 impl PolicyLane {
     /// A lane in which the built-in policy decides, and which remembers so many earlier activations. Each of them keeps
     /// its spare instances, for a rollback that takes effect at once.
@@ -70,9 +78,21 @@ impl PolicyLane {
         Self { history_max, ..Self::default() }
     }
 
-    /// What decides now. Read for every decision.
+    /// What is in force.
     pub fn current(&self) -> Current {
         self.slot.current()
+    }
+
+    /// What decides now: what is in force, or while that [rests](crate::FailureWindow::rests) the policy before, if there is a good
+    /// one. Read for every decision.
+    pub fn deciding(&self, now: Millis) -> Current {
+        let current = self.slot.current();
+        if !current.activation().is_some_and(|activation| activation.window().rests(now)) {
+            return current;
+        }
+        let before = self.before.current();
+        let is_good = before.activation().is_some_and(|before| !before.window().tripped(now));
+        if is_good { before } else { current }
     }
 
     /// Chooses a policy: from the return of this call on every decision uses it.
@@ -88,6 +108,7 @@ impl PolicyLane {
             state.history.truncate(self.history_max);
         }
         state.serving = Serving::Chosen;
+        self.before.set(state.last_good());
         self.slot.publish(activation);
     }
 
@@ -99,6 +120,7 @@ impl PolicyLane {
         last.window().rearm();
         state.chosen = Some(Arc::clone(&last));
         state.serving = Serving::Chosen;
+        self.before.set(state.last_good());
         self.slot.publish(Arc::clone(&last));
         Some(last)
     }
@@ -107,6 +129,7 @@ impl PolicyLane {
     pub fn clear(&self) {
         let mut state = self.state();
         *state = State::default();
+        self.before.clear();
         self.slot.clear();
     }
 
@@ -124,7 +147,7 @@ impl PolicyLane {
         }
         activation.window().trip(now);
         let last_good = match state.serving {
-            Serving::Chosen => state.history.front().filter(|last| !last.window().tripped(now)).cloned(),
+            Serving::Chosen => state.last_good().filter(|last| !last.window().tripped(now)),
             _ => None,
         };
         state.serving = if last_good.is_some() { Serving::LastGood } else { Serving::BuiltIn };

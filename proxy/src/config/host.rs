@@ -68,8 +68,8 @@ pub struct FailureLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub rearm_after: Duration,
-    /// After a call that used up its CPU time, and its thread with it, the fallback decides for so long; twice as long if one failed
-    /// already within the window, four times if more did.
+    /// After a call that used up its CPU time, and its thread with it, the policy before decides for so long, or the fallback; twice
+    /// as long if one failed already within the window, four times if more did.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub rest: Duration,
@@ -82,7 +82,7 @@ impl Default for FailureLimits {
             permille: NonZeroU32::MIN.saturating_add(9),
             window: Duration::from_secs(10),
             rearm_after: Duration::from_secs(60),
-            rest: Duration::from_millis(50),
+            rest: Duration::from_millis(200),
         }
     }
 }

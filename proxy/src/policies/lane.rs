@@ -92,7 +92,7 @@ impl PoolPolicies {
 
     /// What decides now in the active lane.
     pub(super) fn active(&self) -> Current {
-        self.lane.current()
+        self.lane.deciding(clock::now())
     }
 
     /// Whether a policy of the pool looks at prompts.
@@ -232,7 +232,7 @@ impl PoolPolicies {
             // Not a failure more: it was not asked.
             FailureKind::Resting => return,
             FailureKind::Deadline => {
-                tracing::warn!(pool, policy, %failure, "policy rests, the fallback decides meanwhile");
+                tracing::warn!(pool, policy, %failure, "policy rests for a moment");
                 activation.window().rest(now);
             }
             _ => {}

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::canary::CanaryShare;
 use super::journal::{Author, Cause};
 use super::lane::{Change, PoolPolicies};
+use crate::clock;
 use crate::decisions::{Lane, ShadowTrial};
 
 impl PoolPolicies {
@@ -19,11 +20,12 @@ impl PoolPolicies {
         if self.canary.takes(draw, session) { Lane::Canary } else { Lane::Active }
     }
 
-    /// What decides in a lane; the active policy once a canary is gone. Nothing: the fallback.
+    /// What decides in a lane; the active policy once a canary is gone, and while it rests. Nothing: the fallback.
     pub fn current(&self, lane: Lane) -> (Lane, Current) {
         if lane == Lane::Canary {
             let canary = self.canary.current();
-            if canary.activation().is_some() {
+            let now = clock::now();
+            if canary.activation().is_some_and(|activation| !activation.window().rests(now)) {
                 return (Lane::Canary, canary);
             }
         }

@@ -24,7 +24,7 @@ fn four_failures_are_borne_and_the_fifth_trips_once() {
 fn rests_become_longer_with_failures_and_end_with_an_activation() {
     let window = window();
     let mut now = 0;
-    for (failures, rest) in [(0, 50), (1, 100), (2, 200), (3, 200)] {
+    for (failures, rest) in [(0, 200), (1, 400), (2, 800), (3, 800)] {
         assert!(!window.rests(Millis(now)));
         assert_eq!(window.counts(Millis(now)).1, failures);
         window.rest(Millis(now));
@@ -37,7 +37,7 @@ fn rests_become_longer_with_failures_and_end_with_an_activation() {
     assert!(!window.rests(Millis(now)));
     // The window is over, and all is forgotten.
     window.rest(Millis(now + 20_000));
-    assert!(!window.rests(Millis(now + 20_050)));
+    assert!(!window.rests(Millis(now + 20_200)));
 }
 
 #[test]

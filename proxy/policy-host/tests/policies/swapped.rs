@@ -122,6 +122,31 @@ fn a_failing_policy_gives_way_to_the_last_good_one_and_then_to_the_built_in_one(
 }
 
 #[test]
+fn while_a_policy_rests_the_one_before_decides_if_it_is_good() {
+    let host = host();
+    let [first, second] = [active(&host, &always(0)), active(&host, &always(1))];
+    let lane = PolicyLane::new(2);
+    lane.activate(Arc::clone(&first));
+    let now = Millis(1000);
+    let deciding = |now| lane.deciding(now).activation().map(|activation| activation.id());
+    // None before it: it is what is in force, and says itself that it rests.
+    first.window().rest(now);
+    assert_eq!(deciding(now), Some(first.id()));
+    lane.activate(Arc::clone(&second));
+    second.window().rest(now);
+    assert_eq!(deciding(now), Some(first.id()));
+    assert_eq!(lane.serving(), Serving::Chosen);
+    assert_eq!(deciding(Millis(60_000)), Some(second.id()));
+    for _ in 0..5 {
+        lane.record(&first, now, true);
+    }
+    assert_eq!(deciding(now), Some(second.id()));
+    assert_eq!(lane.serving(), Serving::Chosen);
+    lane.clear();
+    assert_eq!(deciding(now), None);
+}
+
+#[test]
 fn rollback_goes_back_one_by_one() {
     let host = host();
     let compiled = host.compile("a", &always(0)).unwrap();
