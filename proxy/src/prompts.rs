@@ -3,11 +3,15 @@
 mod remote;
 mod work;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use rankwise_prompt::{Body, BodyError, Hashing, PromptEncoder, PromptHashes, PromptIds, block_hashes};
+use rankwise_engines::Engine;
+use rankwise_prompt::{
+    Body, BodyError, Dialect, Hashing, PromptEncoder, PromptHashes, PromptIds, block_hashes,
+};
 
 use crate::workers::Workers;
 pub use remote::{PromptLimits, RemoteTokenizer};
@@ -64,6 +68,8 @@ pub struct PromptSource {
     work: Arc<PromptWork>,
     /// Whether config names the tokenizer, so that nothing is chosen by what workers say.
     configured: bool,
+    /// How the pool's engine reads chats, once it is known.
+    dialect: OnceLock<Dialect>,
 }
 
 impl PromptSource {
@@ -72,12 +78,37 @@ impl PromptSource {
         let reason =
             if configured { "the tokenizer is being loaded" } else { "no worker has been discovered" };
         let mode = PromptMode::None { reason, undecided: true };
-        Self { mode: ArcSwap::from_pointee(mode), remote: RemoteTokenizer::new(remote), work, configured }
+        Self {
+            mode: ArcSwap::from_pointee(mode),
+            remote: RemoteTokenizer::new(remote),
+            work,
+            configured,
+            dialect: OnceLock::new(),
+        }
     }
 
     /// Whether config names the tokenizer.
     pub fn is_configured(&self) -> bool {
         self.configured
+    }
+
+    /// Chats are read as this engine reads them, unless another was named before.
+    pub fn read_as(&self, engine: Engine) {
+        let dialect = match engine {
+            Engine::Sglang => Dialect::Sglang,
+            _ => Dialect::Vllm,
+        };
+        let _ = self.dialect.set(dialect);
+    }
+
+    /// `body` as the pool's engine reads it.
+    pub fn for_engine<'b>(&self, body: &'b Body) -> Cow<'b, Body> {
+        let dialect = self.dialect.get().copied().unwrap_or_default();
+        if body.dialect() == dialect {
+            Cow::Borrowed(body)
+        } else {
+            Cow::Owned(body.clone().for_engine(dialect))
+        }
     }
 
     /// Whether how it will be done is not decided yet.
@@ -117,15 +148,17 @@ impl PromptSource {
         }
         let mode = self.mode.load_full();
         match &*mode {
-            PromptMode::Local { encoder, .. } => match self.work.hashes(encoder, body, hashing).await {
-                Ok(Some(hashes)) => Ok(("local", Some(hashes))),
-                Ok(None) => Ok(("none", None)),
-                Err(error) if !error.is_client_fault() => {
-                    tracing::debug!(%error, "routed by load");
-                    Ok(("none", None))
+            PromptMode::Local { encoder, .. } => {
+                match self.work.hashes(encoder, &self.for_engine(body), hashing).await {
+                    Ok(Some(hashes)) => Ok(("local", Some(hashes))),
+                    Ok(None) => Ok(("none", None)),
+                    Err(error) if !error.is_client_fault() => {
+                        tracing::debug!(%error, "routed by load");
+                        Ok(("none", None))
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
             PromptMode::Remote => {
                 let Some(ids) = self.remote.token_ids(workers, body, &self.work).await else {
                     return Ok(("none", None));

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::api::Api;
+use crate::dialect::Dialect;
 use crate::error::BodyError;
 
 mod beginning;
@@ -23,6 +24,7 @@ pub(crate) use raw::{Raw, has_long_number, kind_of_value};
 #[derive(Clone)]
 pub struct Body {
     api: Api,
+    dialect: Dialect,
     bytes: Bytes,
     fields: [Span; Field::COUNT],
     list: Option<List>,
@@ -63,7 +65,14 @@ impl Body {
             return Err(BodyError::Json { offset: BYTES_MAX, message: "the body is too long".to_owned() });
         }
         let Beginning { chain, mark } = beginning;
-        let mut body = Self { api, bytes, fields: [Span::default(); Field::COUNT], list: None, chain };
+        let mut body = Self {
+            api,
+            dialect: Dialect::default(),
+            bytes,
+            fields: [Span::default(); Field::COUNT],
+            list: None,
+            chain,
+        };
         if let Some((mark, name)) = mark
             && body.go_on(&mark, name).is_ok()
         {
@@ -164,6 +173,17 @@ impl Body {
     /// The API it was sent to.
     pub fn api(&self) -> Api {
         self.api
+    }
+
+    /// The same for an engine that reads chats in this way.
+    pub fn for_engine(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// How the engine that it goes to reads chats.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The client's bytes.

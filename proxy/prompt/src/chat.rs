@@ -1,10 +1,11 @@
-//! A chat body as the engine shows it to the template: vLLM's request normalisation.
+//! A chat body as the engine shows it to the template: vLLM's request normalisation, and SGLang's in [`sglang`].
 
 use serde_json::{Map, Value, json};
 
 use self::calls::CallOrder;
 use crate::api::Api;
 use crate::body::{Body, Field, Raw, has_long_number, kind_of_value};
+use crate::dialect::Dialect;
 use crate::error::BodyError;
 use crate::ids::Keep;
 use crate::template::{CUT, ContentFormat, Conversation, Template};
@@ -15,6 +16,7 @@ mod content;
 mod message;
 mod plain;
 mod responses;
+pub(crate) mod sglang;
 mod tools;
 
 pub(crate) use plain::PlainMessage;
@@ -30,7 +32,7 @@ pub(crate) struct Request {
 impl Request {
     /// Of a body of an API that sends messages.
     pub(crate) fn parse(body: &Body, template: &Template) -> Result<Self, BodyError> {
-        if body.get(Field::ChatTemplate).is_some() {
+        if body.get(Field::ChatTemplate).is_some() && body.dialect() == Dialect::Vllm {
             // Engines refuse a client's template unless told to trust it.
             return Err(unknown("the request brings its own template"));
         }
@@ -42,15 +44,12 @@ impl Request {
         if given.messages.is_empty() {
             return Err(BodyError::EmptyArray { field: given.field.to_owned() });
         }
+        if body.dialect() == Dialect::Sglang {
+            return sglang::request(body, given, template);
+        }
         let tools = given.tools.map(tools::normalise).transpose()?;
-        let kwargs = match body.get(Field::ChatTemplateKwargs) {
-            None => Map::new(),
-            Some(raw) => match raw.value()? {
-                Value::Object(kwargs) => kwargs,
-                _ => return Err(raw.wrong_type("an object")),
-            },
-        };
-        let format = template.content_format(tools.is_some());
+        let kwargs = template_arguments(body)?;
+        let format = template.content_format(Dialect::Vllm, tools.is_some());
         let mut cut = false;
         let messages = given
             .messages
@@ -69,6 +68,7 @@ impl Request {
                 continue_final_message,
                 kwargs: with_effort(kwargs, effort),
                 cut,
+                ..Conversation::default()
             },
             add_special_tokens: given.settings.add_special_tokens,
             keep: given.settings.keep,
@@ -130,6 +130,15 @@ impl Given {
     }
 }
 
+/// `chat_template_kwargs`.
+fn template_arguments(body: &Body) -> Result<Map<String, Value>, BodyError> {
+    let Some(raw) = body.get(Field::ChatTemplateKwargs) else { return Ok(Map::new()) };
+    match raw.value()? {
+        Value::Object(kwargs) => Ok(kwargs),
+        _ => Err(raw.wrong_type("an object")),
+    }
+}
+
 fn list_of_messages(body: &Body) -> Result<Vec<Value>, BodyError> {
     let Some(raw) = body.get(Field::Messages) else {
         return Err(BodyError::Missing { field: "messages".to_owned() });
@@ -152,7 +161,12 @@ fn with_effort(mut kwargs: Map<String, Value>, effort: Option<Value>) -> Map<Str
 }
 
 /// A message that comes after others, normalised as in [`Request::parse`]. `None` if it is not one that is known to its end.
-pub(crate) fn later_message(position: usize, raw: &[u8], format: ContentFormat) -> Option<Value> {
+pub(crate) fn later_message(
+    dialect: Dialect,
+    position: usize,
+    raw: &[u8],
+    format: ContentFormat,
+) -> Option<Value> {
     // Within its list, so that the parser's bound of depth is the same.
     let list = [b"[", raw, b"]"].concat();
     let message = serde_json::from_slice::<Vec<Value>>(&list).ok()?.pop()?;
@@ -160,8 +174,11 @@ pub(crate) fn later_message(position: usize, raw: &[u8], format: ContentFormat) 
         return None;
     }
     let mut cut = false;
-    let message = message::normalise(position, message, format, CallOrder::Pydantic, &mut cut).ok()?;
-    (!cut).then_some(message)
+    let message = match dialect {
+        Dialect::Vllm => message::normalise(position, message, format, CallOrder::Pydantic, &mut cut),
+        Dialect::Sglang => sglang::message_of(position, message, format, &mut cut),
+    };
+    message.ok().filter(|_| !cut)
 }
 
 /// The error of a request whose prompt only the engine can know.

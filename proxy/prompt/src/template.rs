@@ -4,6 +4,7 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use serde_json::json;
 
 use crate::cuts::Cuts;
+use crate::dialect::Dialect;
 use crate::error::{BodyError, LoadError};
 use crate::files::Config;
 
@@ -36,6 +37,10 @@ pub(crate) struct Template {
 /// What is known of one template.
 struct Kind {
     format: ContentFormat,
+    /// In SGLang's eyes.
+    format_in_sglang: ContentFormat,
+    /// Whether SGLang may put what tools answered in the order of their calls.
+    orders_tool_results: bool,
     /// Or why there is none.
     framing: Result<Framing, String>,
 }
@@ -70,13 +75,15 @@ impl Template {
                 _ => continue,
             };
             let format = ContentFormat::detect(&source);
+            let format_in_sglang = ContentFormat::detect_as_sglang(&source);
+            let orders_tool_results = source.contains("tool_call_id");
             let source = generation::strip(&source);
             let framing = match (cuts, format) {
                 (None, _) => Err("the tokenizer's texts must not be cut".to_owned()),
                 (Some(_), ContentFormat::Parts) => Err("the template takes contents in parts".to_owned()),
                 (Some(cuts), ContentFormat::Text) => Framing::of(&source, cuts),
             };
-            *kind = Some(Kind { format, framing });
+            *kind = Some(Kind { format, format_in_sglang, orders_tool_results, framing });
             environment
                 .add_template_owned(name, source.clone())
                 .map_err(|error| LoadError::Template(format!("{error:#}")))?;
@@ -121,8 +128,21 @@ impl Template {
     }
 
     /// The form in which the template for such a request wants contents.
-    pub(crate) fn content_format(&self, tools: bool) -> ContentFormat {
-        self.kind(tools).map_or(ContentFormat::Text, |kind| kind.format)
+    pub(crate) fn content_format(&self, dialect: Dialect, tools: bool) -> ContentFormat {
+        self.kind(tools).map_or(ContentFormat::Text, |kind| match dialect {
+            Dialect::Vllm => kind.format,
+            Dialect::Sglang => kind.format_in_sglang,
+        })
+    }
+
+    /// Whether there is another one for requests with tools.
+    pub(crate) fn is_double(&self) -> bool {
+        self.with_tools.is_some()
+    }
+
+    /// Whether SGLang may put what tools answered in the order of their calls.
+    pub(crate) fn orders_tool_results(&self) -> bool {
+        [&self.default, &self.with_tools].into_iter().flatten().any(|kind| kind.orders_tool_results)
     }
 
     /// What a plain message adds at the end, if that is known of the template for such a request.
@@ -198,7 +218,7 @@ impl Template {
         } else if continued {
             text = cut_at_tag(text, &last_text)?;
         }
-        Ok(Rendered { text, truncated: request.cut })
+        Ok(Rendered { text, truncated: request.cut || request.goes_on })
     }
 }
 

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use rankwise_prompt::Dialect;
+
 use crate::error::SimError;
 use crate::model::time::Timing;
 
@@ -32,6 +34,14 @@ impl EngineWire {
             Self::Trtllm => "trtllm",
             Self::Dynamo => "dynamo",
             Self::Generic => "generic",
+        }
+    }
+
+    /// How it reads chats.
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Self::Sglang => Dialect::Sglang,
+            Self::Vllm | Self::Trtllm | Self::Dynamo | Self::Generic => Dialect::Vllm,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) async fn choose(
     origin: &Origin,
     limits: ProbeLimits,
 ) {
+    pool.prompts.read_as(description.engine);
     if pool.prompts.is_configured() || !matches!(*pool.prompts.mode(), PromptMode::None { .. }) {
         return;
     }
@@ -29,7 +30,7 @@ pub(super) async fn choose(
         tracing::warn!(pool = pool.name, reason, "prompts are not read: set tokenizer");
         return pool.prompts.set(PromptMode::None { reason, undecided: false });
     }
-    let mode = match local(description, origin, limits).await {
+    let mode = match local(pool, description, origin, limits).await {
         Ok(mode) => mode,
         Err(reason) => {
             tracing::warn!(
@@ -69,6 +70,7 @@ pub fn log_choice(pool: &str, encoder: &PromptEncoder, folder: &Path) {
 }
 
 async fn local(
+    pool: &Pool,
     description: &Description,
     origin: &Origin,
     limits: ProbeLimits,
@@ -81,12 +83,13 @@ async fn local(
         return Err(format!("{} holds no tokenizer.json that can be read here", folder.display()));
     }
     let encoder = load(folder.clone()).await?;
-    agrees(&encoder, description, origin, limits).await?;
+    agrees(pool, &encoder, description, origin, limits).await?;
     Ok(PromptMode::Local { encoder, folder })
 }
 
 /// One comparison with the engine, on a text that tokenizers tend to differ on.
 async fn agrees(
+    pool: &Pool,
     encoder: &PromptEncoder,
     description: &Description,
     origin: &Origin,
@@ -101,7 +104,7 @@ async fn agrees(
     let body = serde_json::json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
     let body = Bytes::from(body.to_string());
     let ours = Body::read(Api::ChatCompletions, body.clone())
-        .and_then(|body| encoder.token_ids(&body))
+        .and_then(|body| encoder.token_ids(&pool.prompts.for_engine(&body)))
         .map_err(|error| error.to_string())?
         .ids;
     let answer = origin

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rankwise_core::hash::{HashKey, Namespace};
 use rankwise_core::ids::BlockSize;
 use rankwise_prompt::{
-    Api, Body, EncoderPreference, Hashing, PromptCache, PromptEncoder, block_hashes, test_support,
+    Api, Body, Dialect, EncoderPreference, Hashing, PromptCache, PromptEncoder, block_hashes, test_support,
 };
 use serde_json::{Value, json};
 
@@ -70,6 +70,9 @@ fuzz_target!(init: { LazyLock::force(&FASTEST); LazyLock::force(&REFERENCE); }, 
         let known = cache.read(Api::ChatCompletions, body);
         assert_eq!(plain.is_ok(), known.is_ok());
         let (Ok(plain), Ok(known)) = (plain, known) else { continue };
+        // The first byte says which engine's way is followed.
+        let dialect = if input.first().is_some_and(|byte| byte & 64 != 0) { Dialect::Sglang } else { Dialect::Vllm };
+        let (plain, known) = (plain.for_engine(dialect), known.for_engine(dialect));
         for (fastest, reference) in FASTEST.iter().zip(REFERENCE.iter()) {
             let ids = reference.token_ids(&plain);
             assert_eq!(fastest.token_ids(&plain), ids);

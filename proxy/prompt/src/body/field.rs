@@ -68,6 +68,7 @@ fields! {
     Text "text",
     Thinking "thinking",
     TokenIds "token_ids",
+    ToolChoice "tool_choice",
     Tools "tools",
     TruncatePromptTokens "truncate_prompt_tokens",
     TruncationSide "truncation_side",

@@ -35,6 +35,7 @@ mod tests {
 
     use super::PlainMessage;
     use crate::chat::later_message;
+    use crate::dialect::Dialect;
     use crate::template::ContentFormat;
 
     fn message() -> impl Strategy<Value = String> {
@@ -63,9 +64,13 @@ mod tests {
         fn it_is_what_the_longer_way_makes_of_it(raw in message(), parts in any::<bool>()) {
             let format = if parts { ContentFormat::Parts } else { ContentFormat::Text };
             if let Some(plain) = PlainMessage::read(raw.as_bytes(), format) {
-                let whole = later_message(1, raw.as_bytes(), format).unwrap();
+                let whole = later_message(Dialect::Vllm, 1, raw.as_bytes(), format).unwrap();
                 prop_assert_eq!(whole.get("role"), Some(&Value::from(&*plain.role)));
                 prop_assert_eq!(whole.get("content"), Some(&Value::from(&*plain.content)));
+                if let Some(other) = later_message(Dialect::Sglang, 1, raw.as_bytes(), format) {
+                    prop_assert_eq!(other.get("role"), whole.get("role"));
+                    prop_assert_eq!(other.get("content"), whole.get("content"));
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use super::Request;
 use crate::files::Config;
 use crate::template::{CUT, Conversation, Template};
 use crate::test_support::data;
-use crate::{Api, Body, BodyError};
+use crate::{Api, Body, BodyError, Dialect};
 
 fn template(source: &str) -> Template {
     Template::new(
@@ -275,5 +275,52 @@ fn a_number_that_python_would_print_in_full_is_left_to_the_engine() {
                 "{number}: {error}"
             );
         }
+    }
+}
+
+/// What SGLang itself made of these bodies, by tests/data/sglang-0.5.23/normalise.py.
+#[test]
+fn chats_are_normalised_as_by_sglang() {
+    let cases = std::fs::read_to_string(data("sglang-0.5.23/normalised.jsonl")).unwrap();
+    let mut left = Vec::new();
+    let mut known = 0;
+    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let name = case["name"].as_str().unwrap();
+        let template = template(case["template"].as_str().unwrap());
+        let body = Body::read(Api::ChatCompletions, Bytes::from(case["body"].to_string())).unwrap();
+        let found = Request::parse(&body.for_engine(Dialect::Sglang), &template);
+        if case.get("refused").is_some() {
+            assert!(found.is_err(), "{name}: it is refused");
+            continue;
+        }
+        let Ok(Request { conversation: found, add_special_tokens, .. }) = found else {
+            left.push(name.split(',').next().unwrap().to_owned());
+            continue;
+        };
+        known += 1;
+        // In this order a template may print them.
+        assert_eq!(json!(found.messages).to_string(), case["messages"].to_string(), "{name}");
+        assert_eq!(json!(found.tools).to_string(), case["tools"].to_string(), "{name}");
+        assert_eq!(json!(found.kwargs), case["kwargs"], "{name}");
+        assert_eq!(found.goes_on, case["behind"] != json!([]), "{name}");
+        assert!(found.add_generation_prompt && !found.continue_final_message && !add_special_tokens);
+        assert!(found.documents.is_none());
+    }
+    left.dedup();
+    assert_eq!(left, ["reasoning as an object", "prefix", "reasoning as an object", "prefix"]);
+    assert!(known >= 60, "{known}");
+}
+
+#[test]
+fn media_cut_a_chat_of_sglang_too() {
+    let parts = template("{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}");
+    for template in [&template(""), &parts] {
+        let content =
+            json!([{"type": "text", "text": "b"}, {"type": "image_url", "image_url": {"url": "x"}}]);
+        let body =
+            json!({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": content}]});
+        let body = Body::read(Api::ChatCompletions, Bytes::from(body.to_string())).unwrap();
+        let found = Request::parse(&body.for_engine(Dialect::Sglang), template).unwrap().conversation;
+        assert!(found.cut && found.messages[1]["content"].to_string().contains(CUT));
     }
 }

@@ -6,6 +6,7 @@ use super::{PromptEncoder, TextPrompt};
 use crate::body::{Body, Field, Raw};
 use crate::cache::{Node, Place, PromptCache};
 use crate::chat::{self, PlainMessage};
+use crate::dialect::Dialect;
 use crate::error::BodyError;
 use crate::hashing::{Hashing, PromptHashes};
 use crate::ids::Keep;
@@ -18,8 +19,9 @@ const STRETCH: usize = 1024;
 const DEPTH_MAX: usize = 4096;
 
 /// Fields besides the messages that a prompt, or who may share it, depends on.
-const SETTINGS: [Field; 6] = [
+const SETTINGS: [Field; 7] = [
     Field::Tools,
+    Field::ToolChoice,
     Field::Documents,
     Field::ChatTemplateKwargs,
     Field::ReasoningEffort,
@@ -105,22 +107,24 @@ impl PromptEncoder {
 
         let mut text = String::with_capacity(body.new_bytes());
         let mut ends = vec![(known.count, 0)];
-        let mut may_end = framing.may_end(None);
-        let format = self.template.content_format(body.get(Field::Tools).is_some());
+        let dialect = body.dialect();
+        let mut may_end = framing.may_end(None) && dialect == Dialect::Vllm;
+        let format = self.template.content_format(dialect, body.get(Field::Tools).is_some());
         for (position, raw) in body.new_messages() {
             let (short, long);
             let plain = if let Some(message) = PlainMessage::read(raw, format) {
                 short = message;
                 Plain::of(&short.role, &short.content)
             } else {
-                long = chat::later_message(position, raw, format);
+                long = chat::later_message(dialect, position, raw, format);
                 long.as_ref().and_then(Plain::read)
             };
             let Some(plain) = plain.filter(|plain| framing.push(&mut text, *plain)) else { return Ok(None) };
             if framing.goes_on_after(Some(plain), position + 1) {
                 ends.push((position + 1, text.len()));
             }
-            may_end = framing.may_end(Some(plain));
+            // SGLang makes a last message of the assistant another.
+            may_end = framing.may_end(Some(plain)) && (dialect == Dialect::Vllm || !plain.is_assistants());
         }
         if !may_end {
             return Ok(None);
@@ -188,7 +192,7 @@ impl PromptEncoder {
         let (Some(framing), Some(conversation)) = (self.framing(body), &prompt.conversation) else {
             return Vec::new();
         };
-        if prompt.truncated {
+        if prompt.truncated || conversation.rewritten {
             return Vec::new();
         }
         // Of a body that was read from a mark on, only what follows it has places.
@@ -217,7 +221,15 @@ impl PromptEncoder {
             && body
                 .get(Field::AddGenerationPrompt)
                 .is_none_or(|raw| matches!(raw.bytes(), b"true" | b"false"));
-        self.template.framing(body.get(Field::Tools).is_some()).ok().filter(|_| plain)
+        let followed = match body.dialect() {
+            Dialect::Vllm => plain,
+            // Which template is used depends on more than whether there are tools.
+            Dialect::Sglang if self.template.is_double() => false,
+            Dialect::Sglang => {
+                plain && chat::sglang::OTHER_FIELDS.iter().all(|field| body.get(*field).is_none())
+            }
+        };
+        self.template.framing(body.get(Field::Tools).is_some()).ok().filter(|_| followed)
     }
 
     /// What the names of nodes begin with: all that besides the text or body decides over ids, hashes and who may share them.
@@ -233,6 +245,7 @@ impl PromptEncoder {
             Kind::Text => &[Field::AddSpecialTokens, Field::CacheSalt],
         };
         bytes.push(body.api() as u8);
+        bytes.push(body.dialect() as u8);
         for field in settings {
             let value = body.get(*field).map_or(&[][..], Raw::bytes);
             bytes.extend_from_slice(&value.len().to_le_bytes());
@@ -253,12 +266,15 @@ enum Kind {
 fn ending_name(body: &Body, cache: &PromptCache) -> u128 {
     let settings = [
         Field::Tools,
+        Field::ToolChoice,
         Field::Documents,
         Field::ChatTemplateKwargs,
         Field::ReasoningEffort,
         Field::AddGenerationPrompt,
     ];
-    settings.iter().fold(0, |name, field| cache.follow(name, body.get(*field).map_or(&[][..], Raw::bytes)))
+    settings.iter().fold(body.dialect() as u128, |name, field| {
+        cache.follow(name, body.get(*field).map_or(&[][..], Raw::bytes))
+    })
 }
 
 /// After how many messages the text is how long, in order, where others may follow; from the end as far forward as the messages are plain.

@@ -1,4 +1,4 @@
-//! Whether a template takes a message's content as one text or as a list of parts: vLLM's detection.
+//! Whether a template takes a message's content as one text or as a list of parts: vLLM's detection, and SGLang's.
 //!
 //! vLLM looks for a loop over some message's `content` (`_detect_content_format`), where a message is what a loop over
 //! `messages`, or over a variable set to it, yields. Only names, slices, filters and tests of them count.
@@ -40,6 +40,22 @@ impl ContentFormat {
             _ => false,
         });
         if loops_over_content { Self::Parts } else { Self::Text }
+    }
+
+    /// SGLang's (`detect_jinja_template_content_format`): by words, else by a loop over the content of what has one of three names.
+    pub(crate) fn detect_as_sglang(source: &str) -> Self {
+        let is_multimodal = ["image", "audio", "video", "vision"].iter().any(|word| source.contains(word));
+        let loops_over_content = |statement: &Statement<'_>| match statement {
+            Statement::For { access: Some((base, Some("content"))), .. } => {
+                ["message", "msg", "m"].contains(base)
+            }
+            _ => false,
+        };
+        if is_multimodal || statements(source).iter().any(loops_over_content) {
+            Self::Parts
+        } else {
+            Self::Text
+        }
     }
 }
 

@@ -18,6 +18,10 @@ pub(crate) struct Conversation {
     pub(crate) kwargs: Map<String, Value>,
     /// Whether [`CUT`] stands in some message.
     pub(crate) cut: bool,
+    /// Whether the last message is not the one that was given: others cannot be appended behind that one.
+    pub(crate) rewritten: bool,
+    /// Whether the prompt goes on behind the rendered text with what is encoded apart.
+    pub(crate) goes_on: bool,
 }
 
 impl Default for Conversation {
@@ -31,6 +35,8 @@ impl Default for Conversation {
             continue_final_message: false,
             kwargs: Map::new(),
             cut: false,
+            rewritten: false,
+            goes_on: false,
         }
     }
 }

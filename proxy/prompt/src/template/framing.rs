@@ -43,6 +43,11 @@ impl<'m> Plain<'m> {
         Some(Self { kind, content })
     }
 
+    /// Whether the assistant said it.
+    pub(crate) fn is_assistants(self) -> bool {
+        self.kind.role() == "assistant"
+    }
+
     /// Of a normalised message.
     pub(crate) fn read(message: &'m Value) -> Option<Self> {
         let message = message.as_object()?;
@@ -58,6 +63,8 @@ impl<'m> Plain<'m> {
         match (plain.kind, reasons) {
             (_, [false, false]) => {}
             (Kind::Assistant, [true, true]) => plain.kind = Kind::Reasoned,
+            // As SGLang has it.
+            (Kind::Assistant, [false, true]) => plain.kind = Kind::ReasonedContent,
             _ => return None,
         }
         Some(plain)

@@ -152,3 +152,20 @@ fn the_clock_is_pythons() {
     assert_eq!(year.len(), 10, "{year}");
     assert!(year.starts_with("20"), "{year}");
 }
+
+#[test]
+fn sglang_tells_parts_by_words_and_names() {
+    let parts = [
+        "{# vision #}",
+        "{% for m in messages %}{% for c in m.content %}{% endfor %}{% endfor %}",
+        "{% for c in message['content'] | list %}{% endfor %}",
+        "{% for c in msg.content[1:] %}{% endfor %}",
+    ];
+    let text = [
+        "",
+        "{% for x in messages %}{% for c in x.content %}{% endfor %}{% endfor %}",
+        "{% for c in message.tool_calls %}{% endfor %}",
+    ];
+    assert!(parts.iter().all(|source| ContentFormat::detect_as_sglang(source) == ContentFormat::Parts));
+    assert!(text.iter().all(|source| ContentFormat::detect_as_sglang(source) == ContentFormat::Text));
+}

@@ -46,7 +46,7 @@ impl Fleet {
     pub async fn start(spec: FleetSpec) -> Result<Self, SimError> {
         spec.check()?;
         let spec = Arc::new(spec);
-        let text = Arc::new(Text::load(spec.state_dir.as_deref())?);
+        let text = Arc::new(Text::load(spec.state_dir.as_deref(), spec.engine.dialect())?);
         let clock = Clock::start(spec.speed);
         let shared = Shared { text, transfers: Arc::default() };
         let mut fleet =

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rankwise_prompt::{Api, Body, EncoderPreference, PromptEncoder, TokenizerFiles};
+use rankwise_prompt::{Api, Body, Dialect, EncoderPreference, PromptEncoder, TokenizerFiles};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use twox_hash::XxHash3_64;
@@ -20,6 +20,8 @@ const FILES: [(&str, &[u8]); 2] = [
 /// The tokenizer as a server uses it.
 pub(crate) struct Text {
     encoder: PromptEncoder,
+    /// How chats are read.
+    dialect: Dialect,
     pieces: Vec<Vec<u8>>,
     /// Tokens that read as a word of their own; answers are made of them.
     words: Vec<u32>,
@@ -46,7 +48,7 @@ struct AddedToken {
 
 impl Text {
     /// Writes the tokenizer's files into `state_dir`, or a fresh folder of the system's, and loads it.
-    pub(crate) fn load(state_dir: Option<&Path>) -> Result<Self, SimError> {
+    pub(crate) fn load(state_dir: Option<&Path>, dialect: Dialect) -> Result<Self, SimError> {
         let folder = Folder::write(state_dir)
             .map_err(|source| SimError::Io { what: "tokenizer: write its files".to_owned(), source })?;
         let parsed: TokenizerJson =
@@ -72,7 +74,7 @@ impl Text {
             TokenizerFiles::read(&folder.path).map_err(|error| SimError::Tokenizer(error.to_string()))?;
         let encoder = PromptEncoder::from_files(&files, EncoderPreference::Reference)
             .map_err(|error| SimError::Tokenizer(error.to_string()))?;
-        Ok(Self { encoder, pieces, words, folder })
+        Ok(Self { encoder, dialect, pieces, words, folder })
     }
 
     /// The folder with the tokenizer's files.
@@ -83,7 +85,7 @@ impl Text {
     /// The prompt of a body of this API; with several prompts, the first.
     pub(crate) fn prompt(&self, api: Api, body: &[u8]) -> Result<Vec<u32>, String> {
         Body::read(api, Bytes::copy_from_slice(body))
-            .and_then(|body| self.encoder.token_ids(&body))
+            .and_then(|body| self.encoder.token_ids(&body.for_engine(self.dialect)))
             .map(|prompt| prompt.ids)
             .map_err(|error| error.to_string())
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::test_support::{deepseek_v3, qwen2_5, qwen3};
 use crate::{
-    Api, Body, BodyError, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes, Reuse,
-    TokenizerFiles, block_hashes,
+    Api, Body, BodyError, Dialect, EncoderPreference, Hashing, PromptCache, PromptEncoder, PromptHashes,
+    Reuse, TokenizerFiles, block_hashes,
 };
 
 static QWEN: LazyLock<PromptEncoder> =
@@ -38,6 +38,28 @@ fn cache(bytes_max: usize) -> PromptCache {
     PromptCache::new(bytes_max, HashKey::new([3; 32]))
 }
 
+/// Checks that the cache changes nothing, and tells how many tokens it saved.
+fn check(encoder: &PromptEncoder, api: Api, body: &Bytes, cache: &PromptCache) -> u32 {
+    check_as(Dialect::Vllm, encoder, api, body, cache)
+}
+
+fn check_as(dialect: Dialect, encoder: &PromptEncoder, api: Api, body: &Bytes, cache: &PromptCache) -> u32 {
+    let read = cache.read(api, body.clone()).unwrap().for_engine(dialect);
+    let found = encoder.block_hashes(&read, HASHING, cache);
+    let right = plain_as(dialect, encoder, api, body, cache.key());
+    match (found, right) {
+        (Ok(found), Ok(right)) => {
+            let reused = found.reused;
+            assert_eq!(PromptHashes { reused: 0, ..found }, right, "{}", String::from_utf8_lossy(body));
+            reused
+        }
+        (found, right) => {
+            assert_eq!(found.map(drop), right.map(drop));
+            0
+        }
+    }
+}
+
 fn cached(
     encoder: &PromptEncoder,
     api: Api,
@@ -49,24 +71,18 @@ fn cached(
 
 /// Without any cache.
 fn plain(encoder: &PromptEncoder, api: Api, body: &Bytes, key: &HashKey) -> Result<PromptHashes, BodyError> {
-    let ids = encoder.token_ids(&Body::read(api, body.clone())?)?;
-    Ok(block_hashes(&ids, key, HASHING))
+    plain_as(Dialect::Vllm, encoder, api, body, key)
 }
 
-/// Checks that the cache changes nothing, and tells how many tokens it saved.
-fn check(encoder: &PromptEncoder, api: Api, body: &Bytes, cache: &PromptCache) -> u32 {
-    let right = plain(encoder, api, body, cache.key());
-    match (cached(encoder, api, body, cache), right) {
-        (Ok(found), Ok(right)) => {
-            let reused = found.reused;
-            assert_eq!(PromptHashes { reused: 0, ..found }, right, "{}", String::from_utf8_lossy(body));
-            reused
-        }
-        (found, right) => {
-            assert_eq!(found.map(drop), right.map(drop));
-            0
-        }
-    }
+fn plain_as(
+    dialect: Dialect,
+    encoder: &PromptEncoder,
+    api: Api,
+    body: &Bytes,
+    key: &HashKey,
+) -> Result<PromptHashes, BodyError> {
+    let ids = encoder.token_ids(&Body::read(api, body.clone())?.for_engine(dialect))?;
+    Ok(block_hashes(&ids, key, HASHING))
 }
 
 fn text(words: usize, salt: usize) -> String {
@@ -176,6 +192,26 @@ fn any_template_reuses_its_text() {
     };
     check(&OTHER, Api::Completions, &prompt("a"), &cache);
     assert!(check(&OTHER, Api::Completions, &prompt("b"), &cache) > 400);
+}
+
+/// A last message of the assistant's is another to SGLang than the same in the middle: neither is taken for the other.
+#[test]
+fn what_sglang_makes_of_the_last_message_is_not_appended_to() {
+    for encoder in [&*QWEN, &*QWEN3, &*DEEPSEEK] {
+        let cache = cache(1 << 24);
+        let mut reused = 0;
+        for count in [20, 22, 21, 23, 22, 24, 20, 25] {
+            for settings in [
+                json!({}),
+                json!({"continue_final_message": true}),
+                json!({"tool_choice": "none", "tools": []}),
+            ] {
+                let body = chat(&turns(count), &settings);
+                reused += check_as(Dialect::Sglang, encoder, Api::ChatCompletions, &body, &cache);
+            }
+        }
+        assert!(reused > 0);
+    }
 }
 
 #[test]
@@ -352,7 +388,9 @@ proptest! {
             ];
             let body = chat(&messages, &settings[step.settings]);
             for encoder in [&*QWEN, &*OTHER, &*QWEN3, &*DEEPSEEK] {
-                check(encoder, Api::ChatCompletions, &body, &cache);
+                for dialect in [Dialect::Vllm, Dialect::Sglang] {
+                    check_as(dialect, encoder, Api::ChatCompletions, &body, &cache);
+                }
             }
         }
     }

@@ -16,18 +16,30 @@ pub(super) enum Kind {
     System,
     User,
     Assistant,
-    /// The assistant's, with its reasoning beside its content.
+    /// The assistant's, with its reasoning beside its content, under both names.
     Reasoned,
+    /// The same, under the name `reasoning_content` alone.
+    ReasonedContent,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::System, Self::User, Self::Assistant, Self::Reasoned];
+    pub(super) const ALL: [Self; 5] =
+        [Self::System, Self::User, Self::Assistant, Self::Reasoned, Self::ReasonedContent];
 
     pub(super) fn role(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::User => "user",
-            Self::Assistant | Self::Reasoned => "assistant",
+            Self::Assistant | Self::Reasoned | Self::ReasonedContent => "assistant",
+        }
+    }
+
+    /// Whether it has this field besides role and content.
+    fn has(self, field: &str) -> bool {
+        match field {
+            "reasoning" => self == Self::Reasoned,
+            "reasoning_content" => matches!(self, Self::Reasoned | Self::ReasonedContent),
+            _ => false,
         }
     }
 }
@@ -350,7 +362,7 @@ impl Scene<'_> {
             Symbol::Message(kind) => match name {
                 "role" => Symbol::Constant(kind.role().into()),
                 "content" => Symbol::Text(vec![Piece::Content(Content::default())]),
-                "reasoning" | "reasoning_content" if *kind == Kind::Reasoned => Symbol::OtherText,
+                field if kind.has(field) => Symbol::OtherText,
                 "name" => Symbol::Unknown,
                 _ => Symbol::undefined(),
             },
@@ -393,9 +405,8 @@ impl Scene<'_> {
             },
             (In, Symbol::Constant(key), Symbol::Message(kind)) => match key.as_str() {
                 Some("role" | "content") => Symbol::bool(true),
-                Some("reasoning" | "reasoning_content") => Symbol::bool(*kind == Kind::Reasoned),
                 Some("name") | None => Symbol::Unknown,
-                Some(_) => Symbol::bool(false),
+                Some(field) => Symbol::bool(kind.has(field)),
             },
             (In, Symbol::Constant(one), Symbol::Constant(list)) if list.as_str().is_none() => {
                 match list.try_iter() {
