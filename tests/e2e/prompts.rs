@@ -1,6 +1,6 @@
 //! Where token ids come from, and what happens where they come from nowhere.
 
-use rankwise_sim::{Fleet, FleetSpec};
+use rankwise_sim::{EngineWire, Fleet, FleetSpec};
 use serde_json::json;
 
 use crate::harness::{Proxy, all_at_once, chat, fast, fleet, metric, text, wait_until};
@@ -31,6 +31,31 @@ async fn prompts_are_counted_by_where_their_ids_come_from() {
     assert_eq!(proxy.client.chat(&body).await.status, 200);
     assert_eq!(prompts(&proxy, "local").await, 3.0);
     fleet.stop().await;
+}
+
+/// Where SGLang's way of reading chats is another than vLLM's: parts, tools, a last message of the assistant's.
+#[tokio::test]
+async fn chats_are_predicted_as_their_engine_reads_them() {
+    for engine in [EngineWire::Sglang, EngineWire::Vllm] {
+        let fleet = fleet(FleetSpec { engine, workers: 1, ranks: 2, ..fast() }).await;
+        let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
+        let tool =
+            json!({ "type": "function", "function": { "parameters": { "type": "object" }, "name": "f" } });
+        let parts = json!([{ "type": "text", "text": "a" }, { "type": "text", "text": text(1, 100) }]);
+        let body = json!({
+            "model": "sim", "max_tokens": 1, "tools": [tool], "tool_choice": "auto",
+            "messages": [{ "role": "user", "content": parts }, { "role": "assistant", "content": text(2, 60) }],
+        });
+        for round in 0..3 {
+            proxy.settled(&fleet).await;
+            let reply = proxy.client.chat(&body).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let expected = u64::from(reply.number("x-rankwise-expected-cached-tokens"));
+            assert_eq!(reply.cached_tokens(), expected, "{engine:?}, round {round}");
+            assert_eq!(expected >= 64, round > 0, "{engine:?}, round {round}: {expected}");
+        }
+        fleet.stop().await;
+    }
 }
 
 /// The model card names a folder that is not here.
