@@ -46,6 +46,7 @@ impl Found {
 fn summary(description: &Description) -> String {
     let mut parts = vec![description.engine.name().to_owned()];
     parts.extend(description.version.clone());
+    parts.extend(description.instance.map(|id| format!("worker {id}")));
     parts.push(format!("{} dp ranks", description.ranks.len()));
     if let Some(size) = description.block_size {
         parts.push(format!("blocks of {size} tokens"));

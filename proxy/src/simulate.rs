@@ -1,6 +1,5 @@
 //! `rankwise sim`: the simulated fleet alone.
 
-use rankwise_engines::dynamo::INSTANCE_HEADER;
 use rankwise_sim::{EngineWire, Fault, Fleet, FleetSpec, WorkerHandle};
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ fn entry(worker: &WorkerHandle) -> Value {
     json!({
         "name": format!("w{}", worker.index()), "url": worker.url(), "engine": EngineWire::Dynamo.name(), "ranks": spec.ranks,
         "block_size": spec.block_size, "blocks": spec.blocks_per_rank - 1,
-        "headers": { INSTANCE_HEADER: worker.instance_id().unwrap_or_default().to_string() }, "events": events,
+        "events": events,
     })
 }
 

@@ -170,6 +170,20 @@ def config(given, ids, base):
     return {"pools": [{"name": "main", "tokenizer": f"{given.folder}/model", "workers": workers}]}
 
 
+def named(given, ids, base):
+    """A worker that is not there is told from those that are, of which `check --live` finds nothing wrong."""
+    def checked(workers):
+        path = Path(given.folder) / "check.json"
+        path.write_text(json.dumps(workers))
+        result = subprocess.run([given.rankwise, "check", str(path), "--live"], capture_output=True, text=True)
+        return result.returncode == 0, result.stdout
+    fine, said = checked(config(given, ids, base))
+    require(fine and said.count("4 dp ranks") == WORKERS, f"check --live: {said}")
+    fine, said = checked(config(given, ["1"], {"1": 0}))
+    require(not fine and "no worker with the instance id" in said, f"check --live of a worker that is not there: {said}")
+    print("named: both workers are there, and a third is not", flush=True)
+
+
 def served_by(reply):
     """Worker and rank by Dynamo's own word."""
     told = json.loads(reply).get("nvext", {}).get("worker_id", {})
@@ -232,7 +246,9 @@ def main():
     given = arguments.parse_args()
     try:
         ids = instances(given.folder)
-        rankwise = Rankwise(given.rankwise, given.folder, config(given, ids, bases(ids, given.port, given.events)))
+        base = bases(ids, given.port, given.events)
+        named(given, ids, base)
+        rankwise = Rankwise(given.rankwise, given.folder, config(given, ids, base))
         try:
             wait_for("every rank to be ready", 60, rankwise.all_ready)
             targets(rankwise)

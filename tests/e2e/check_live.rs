@@ -69,7 +69,7 @@ async fn each_setting_that_leaves_kv_blind_is_named() {
     let bare = || FleetSpec { trtllm: TrtllmServer::Bare, ..one(EngineWire::Trtllm) };
     let nothing = || json!({});
     let dynamo = |more: &str| {
-        let mut entry = json!({ "engine": "dynamo", "ranks": 4, "headers": { "x-worker-instance-id": "1" } });
+        let mut entry = json!({ "engine": "dynamo", "ranks": 4 });
         if !more.is_empty() {
             entry[more] = 16.into();
         }
@@ -93,7 +93,7 @@ async fn each_setting_that_leaves_kv_blind_is_named() {
         (
             one(EngineWire::Dynamo),
             json!({
-                "engine": "dynamo", "ranks": 2, "block_size": 16, "headers": { "x-worker-instance-id": "1" },
+                "engine": "dynamo", "ranks": 2, "block_size": 16,
                 "events": [{ "endpoint": "tcp://127.0.0.1:1", "replay": "tcp://127.0.0.1:2" }, { "endpoint": "tcp://127.0.0.1:3" }],
             }),
             &["rank 1 has no replay"],
@@ -128,4 +128,23 @@ async fn a_server_that_is_drained_is_fine_and_its_condition_is_named() {
     // It asked, and took nothing away.
     assert!(fleet.workers()[0].arrivals().iter().all(|arrival| arrival.path != "/kv_cache_events"));
     fleet.stop().await;
+}
+
+/// It is another after every start.
+#[tokio::test]
+async fn an_id_that_no_worker_behind_dynamo_has_is_named() {
+    for (id, fine) in [("4000", true), ("1", false)] {
+        let fleet = fleet(Wire::Dynamo.spec(FleetSpec { workers: 1, ..fast() })).await;
+        let mut entry = Wire::Dynamo.entry(&fleet.workers()[0], &fleet.workers()[0].url());
+        entry["headers"] = json!({ "x-worker-instance-id": id });
+        let output = checked(vec![entry]).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.success(), fine, "{said}");
+        assert_eq!(
+            said.contains("/health: no worker with the instance id that the config names"),
+            !fine,
+            "{said}"
+        );
+        fleet.stop().await;
+    }
 }

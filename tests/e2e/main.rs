@@ -16,6 +16,7 @@ mod disaggregated;
 mod discovery;
 mod disobedience;
 mod drained;
+mod dynamo;
 mod emptied;
 mod engines;
 mod facts;

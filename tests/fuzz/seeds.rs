@@ -124,6 +124,8 @@ impl Seeds {
             "sglang",
             &sglang.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF),
         )?;
+        let dynamo = br#"{"data":[{"id":"m"}]}/{"status":"healthy","instances":[{"endpoint":"generate","instance_id":1897669906632631288}]}"#;
+        self.write("discovery", "dynamo", &dynamo.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF))?;
         let shim = br#"{"data":[{"id":"m"}]}/{"ranks":4,"block_size":32,"blocks":2231,"events":{"port":5557,"replay_port":5657}}/
             {"version":"1.3.0"}"#;
         self.write("discovery", "trtllm", &shim.split(|byte| *byte == b'/').collect::<Vec<_>>().join(&0xFF))

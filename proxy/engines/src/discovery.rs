@@ -30,6 +30,8 @@ pub struct Overrides {
     pub independent_ranks: bool,
     /// Whether the events of a worker that tells each of them once may be taken from it.
     pub drain_events: bool,
+    /// Which of the workers behind a Dynamo frontend it is.
+    pub instance: Option<u64>,
     /// What a probe of [`Engine::rank_probe`](crate::Engine::rank_probe) showed.
     pub takes_rank_fields: Option<bool>,
 }
@@ -74,6 +76,8 @@ pub struct WorkerDescription {
     pub version: Option<String>,
     /// Whether the events of all its ranks are to be had by draining them: see [`crate::trtllm::drain`].
     pub drained: bool,
+    /// Which of the workers behind a Dynamo frontend it is, where config does not say so and there is but one.
+    pub instance: Option<u64>,
     /// What leaves kv blind here.
     pub findings: Vec<Blindness>,
 }

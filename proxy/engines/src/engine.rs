@@ -61,7 +61,8 @@ impl Engine {
             Self::Vllm => &vllm::discovery::PATHS,
             Self::Sglang => &sglang::discovery::PATHS,
             Self::Trtllm => &trtllm::discovery::PATHS,
-            Self::Dynamo | Self::Generic => &[],
+            Self::Dynamo => &dynamo::PATHS,
+            Self::Generic => &[],
         }
     }
 
@@ -101,6 +102,13 @@ impl Engine {
             Self::Sglang => "/ready",
             Self::Generic => "/v1/models",
         }
+    }
+
+    /// Whether the answer of [`health_path`](Self::health_path), though it is 200, says that this worker is not there: behind a
+    /// Dynamo frontend others may be.
+    pub fn lacks_worker(self, health: &[u8], instance: Option<u64>) -> bool {
+        let there = || dynamo::instances(health);
+        self == Self::Dynamo && instance.zip(there()).is_some_and(|(id, there)| !there.contains(&id))
     }
 
     /// The path that tells the load of every rank, if one does.

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rankwise_core::ids::BlockSize;
 use rankwise_engines::Engine;
 use rankwise_engines::disaggregation::{BOOTSTRAP_PORT, Role};
 use rankwise_engines::discovery::{Answers, Blindness, EventEndpoints, Overrides, RankDescription};
+use rankwise_engines::dynamo::INSTANCE_HEADER;
 use rankwise_engines::pin::Pinning;
 use rankwise_engines::trtllm::RankProbe;
 
@@ -40,11 +42,24 @@ pub struct Description {
     pub findings: Vec<Blindness>,
     /// Whether its events are drained.
     pub drained: bool,
+    /// The worker's id behind a Dynamo frontend, where config does not say it.
+    pub instance: Option<u64>,
     /// What a probe showed of ranks in the body, if there was one.
     pub takes_rank_fields: Option<bool>,
 }
 
+/// Which of the workers behind a Dynamo frontend these headers name.
+pub(super) fn named_instance(headers: &HeaderMap) -> Option<u64> {
+    headers.get(INSTANCE_HEADER)?.to_str().ok()?.parse().ok()
+}
+
 impl Description {
+    /// What is sent with every request to it besides what config says.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let id = self.instance.map(HeaderValue::from);
+        id.into_iter().map(|id| (HeaderName::from_static(INSTANCE_HEADER), id))
+    }
+
     /// Whether all that its targets are made of is the same.
     pub(super) fn is_same_worker(&self, other: &Self) -> bool {
         self.engine == other.engine
@@ -54,6 +69,7 @@ impl Description {
             && self.bootstrap_port == other.bootstrap_port
             && self.block_size == other.block_size
             && self.drained == other.drained
+            && self.instance == other.instance
     }
 }
 
@@ -153,6 +169,7 @@ pub async fn describe(
         capacity_blocks: worker.blocks.map(Into::into),
         independent_ranks: worker.lockstep == Lockstep::Rank,
         drain_events: worker.drain_events,
+        instance: named_instance(&origin.headers),
         takes_rank_fields,
     };
     if let Some(probe) = engine.rank_probe(&answers, &overrides).filter(|_| takes_rank_fields.is_none()) {
@@ -188,6 +205,7 @@ pub async fn describe(
         tokenizer_source: found.tokenizer_source,
         version: found.version,
         drained: found.drained,
+        instance: found.instance,
         findings: found.findings,
         takes_rank_fields: overrides.takes_rank_fields,
     };

@@ -190,7 +190,7 @@ impl Registration {
             name: header_value(&config.name),
             address: config.url.authority(),
             authority: header_value(&config.url.authority()),
-            headers: config.headers.iter().cloned().collect::<HeaderMap>(),
+            headers: config.headers.iter().cloned().chain(description.headers()).collect::<HeaderMap>(),
             engine: description.engine,
             role: description.role,
             closed: closed.unwrap_or_default(),

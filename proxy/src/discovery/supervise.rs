@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rankwise_core::ids::WorkerId;
 use rankwise_core::target::Availability;
+use rankwise_engines::Engine;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{Description, ProbeLimits, describe};
+use super::describe::{Description, ProbeLimits, describe, named_instance};
 use super::register::{Bounds, Numbers, Registration};
 use super::status::{READY, WorkerStatus};
 use super::tokenizer;
@@ -87,14 +88,16 @@ impl Supervision {
     }
 
     async fn attend(&self, id: WorkerId, registration: &mut Option<Registration>) {
-        let origin = Origin {
+        let by_config = Origin {
             address: self.config.url.authority(),
             headers: self.config.headers.iter().cloned().collect(),
         };
         let alarm = Arc::new(Notify::new());
         let mut slowly = self.joins;
         loop {
-            let description = self.describe(&origin).await;
+            let description = self.describe(&by_config).await;
+            let mut origin = by_config.clone();
+            origin.headers.extend(description.headers());
             self.register(id, description, &alarm, registration).await;
             let Some(present) = registration.as_ref() else { continue };
             tokenizer::choose(&self.pool, &present.description, &origin, self.probe).await;
@@ -158,7 +161,7 @@ impl Supervision {
     async fn describe_once(&self, origin: &Origin) -> Result<Description, String> {
         let described = describe(&self.config, origin, self.probe, None).await;
         let description = described.map_err(|error| error.to_string())?;
-        let checked = self.check(origin, description.engine.health_path()).await;
+        let checked = self.check(origin, description.engine).await;
         checked.map_err(|(_, error)| error)?;
         Ok(description)
     }
@@ -227,7 +230,7 @@ impl Supervision {
             }
             next_health = Instant::now() + self.health_interval;
             present.doubt_unconfirmed(&self.pool);
-            match self.check(origin, engine.health_path()).await {
+            match self.check(origin, engine).await {
                 Ok(()) => {}
                 Err((true, error)) => return (Lost::Refused, error),
                 Err((false, error)) => return (Lost::Silent, error),
@@ -244,6 +247,7 @@ impl Supervision {
     /// Whether it is another worker by now, by what it says twice. Models that come and go are taken note of.
     async fn changed(&self, present: &Registration, origin: &Origin) -> Option<String> {
         let known = present.description.takes_rank_fields;
+        let origin = &Origin { headers: self.config.headers.iter().cloned().collect(), ..origin.clone() };
         let first = describe(&self.config, origin, self.probe, known).await.ok()?;
         if first.is_same_worker(&present.description) {
             present.take_models(&self.pool, &first);
@@ -255,8 +259,14 @@ impl Supervision {
         (second == first).then(|| format!("it is another worker now: {} dp ranks were {}", ranks.1, ranks.0))
     }
 
-    async fn check(&self, origin: &Origin, path: &str) -> Result<(), (bool, String)> {
+    /// Whether it is well; if not, whether it is gone, and why.
+    async fn check(&self, origin: &Origin, engine: Engine) -> Result<(), (bool, String)> {
+        let path = engine.health_path();
+        let instance = named_instance(&origin.headers);
         match origin.get(path, self.probe.bytes_max, self.probe.timeout).await {
+            Ok(answer) if answer.status.is_success() && engine.lacks_worker(&answer.body, instance) => {
+                Err((true, format!("{path}: worker {} is not there any more", instance.unwrap_or_default())))
+            }
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err((false, format!("{path}: status {}", answer.status.as_u16()))),
             Err(error) => Err((FetchError::is_refused(&error), format!("{path}: {error}"))),

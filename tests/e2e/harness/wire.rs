@@ -54,7 +54,6 @@ impl Wire {
                 };
                 json!({
                     "engine": "dynamo", "ranks": ranks, "block_size": 16, "blocks": 2048,
-                    "headers": { "x-worker-instance-id": worker.instance_id().expect("one of Dynamo's").to_string() },
                     "events": (0..ranks).map(sockets).collect::<Vec<_>>(),
                 })
             }

@@ -23,6 +23,7 @@ fuzz_target!(|input: &[u8]| {
             capacity_blocks: number(2),
             independent_ranks: number(3).is_some(),
             drain_events: number(4).is_some(),
+            instance: number(5).map(u64::from),
             takes_rank_fields: None,
         };
         for host in ["10.0.0.1", "::1", "[::1]", "engine.local"] {

@@ -119,6 +119,7 @@ pub(crate) fn describe(
         models,
         version: discovery::version(body),
         drained: false,
+        instance: None,
         findings,
     })
 }

@@ -85,6 +85,7 @@ pub(crate) fn describe(
             tokenizer_source: None,
             version,
             drained,
+            instance: None,
             findings,
         });
     };
@@ -129,6 +130,7 @@ pub(crate) fn describe(
         version,
         // The shim is the one who drains.
         drained: false,
+        instance: None,
         findings,
     })
 }

@@ -198,7 +198,7 @@ impl WorkerHandle {
 
     /// What Dynamo's frontend calls it, where it is one of Dynamo's.
     pub fn instance_id(&self) -> Option<u64> {
-        (self.engine() == EngineWire::Dynamo).then(|| self.0.worker.site.instance_id())
+        (self.engine() == EngineWire::Dynamo).then(|| self.0.worker.instance_id())
     }
 
     /// Where a rank publishes its KV events; `None` if there is no such rank.

@@ -78,7 +78,7 @@ fn choose(worker: &Worker, ask: &Ask, incoming: &Incoming<'_>) -> Result<usize, 
     if let Some(long) = ask.prompts.iter().map(Vec::len).find(|&tokens| tokens >= model_len as usize) {
         return Err((Refused::too_long(long, model_len), false));
     }
-    let asked = named_rank::read(&worker.site, incoming, ask.stream)?;
+    let asked = named_rank::read(&worker.site, worker.instance_id(), incoming, ask.stream)?;
     let mut rank = asked.unwrap_or_else(|| {
         let conversation = conversations::name(spec, incoming);
         worker.conversations.rank_of(conversation, || worker.least_loaded_rank())

@@ -61,7 +61,8 @@ pub(super) async fn handle(
                 EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
                 EngineWire::Trtllm => trtllm::answer(&worker, method, path),
                 EngineWire::Dynamo if (method, path) == (&Method::GET, "/health") => {
-                    Some(reply::json(StatusCode::OK, &json!({"status": "healthy"})))
+                    let instance = json!({"endpoint": "generate", "instance_id": worker.instance_id()});
+                    Some(reply::json(StatusCode::OK, &json!({"status": "healthy", "instances": [instance]})))
                 }
                 EngineWire::Dynamo | EngineWire::Generic => None,
             };

@@ -14,7 +14,12 @@ use super::site::Site;
 use crate::{EngineWire, TrtllmServer};
 
 /// The rank, `None` where the engine is to choose. `stream`: whether the answer is to be streamed.
-pub(super) fn read(site: &Site, incoming: &Incoming<'_>, stream: bool) -> Result<Option<usize>, Failure> {
+pub(super) fn read(
+    site: &Site,
+    instance_id: u64,
+    incoming: &Incoming<'_>,
+    stream: bool,
+) -> Result<Option<usize>, Failure> {
     let spec = &site.spec;
     let pinned = incoming.headers.get(rank_header::NAME).map(HeaderValue::as_bytes);
     let named = match spec.engine {
@@ -31,7 +36,7 @@ pub(super) fn read(site: &Site, incoming: &Incoming<'_>, stream: bool) -> Result
             TrtllmServer::Shim => trtllm::read(incoming.headers, spec.ranks),
             bare => trtllm::read_bare(bare, incoming.body, spec.ranks),
         },
-        EngineWire::Dynamo => dynamo::read(incoming.headers, site.instance_id(), spec.ranks),
+        EngineWire::Dynamo => dynamo::read(incoming.headers, instance_id, spec.ranks),
         EngineWire::Generic => Ok(None),
     };
     // Elsewhere the first chunk is there before the head is sent: errors are never told in the stream.

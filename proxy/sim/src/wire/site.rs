@@ -36,11 +36,6 @@ impl Site {
         self.spec.start_rank(self.index)
     }
 
-    /// What Dynamo calls it; a real one's id is another after every start.
-    pub(super) fn instance_id(&self) -> u64 {
-        4000 + self.index as u64
-    }
-
     /// Where SGLang says that its bootstrap server listens; nobody does here.
     pub(super) fn bootstrap_port(&self) -> u16 {
         8998 + self.index as u16

@@ -39,7 +39,7 @@ impl Transfers {
             EngineWire::Vllm => self.kept.vllm(role, ask, &fields, prompt),
             EngineWire::Trtllm => self.kept.trtllm(role, ask, &fields, prompt),
             EngineWire::Sglang => {
-                let rank = named_rank::read(site, incoming, ask.stream).map_err(|(refused, _)| refused)?;
+                let rank = named_rank::read(site, 0, incoming, ask.stream).map_err(|(refused, _)| refused)?;
                 match role {
                     Role::Prefill => self.rooms.prefill(site, rank, &fields).await.map(Leg::Sends),
                     _ => self.rooms.decode(site, &fields).await.map(|()| Leg::Fetched),

@@ -35,6 +35,8 @@ pub(super) struct Worker {
     pub(super) served: Log<Served>,
     pub(super) created: u64,
     arrivals_so_far: AtomicU64,
+    /// Processes that came before.
+    lives: AtomicU64,
     next_rank: AtomicUsize,
     stale: Mutex<Option<(Vec<RankStats>, Option<Sleep>)>>,
     asleep: Mutex<Option<Sleep>>,
@@ -70,6 +72,7 @@ impl Worker {
             conversations: Conversations::default(),
             created: unix_seconds() as u64,
             arrivals_so_far: AtomicU64::new(0),
+            lives: AtomicU64::new(0),
             next_rank: AtomicUsize::new(0),
             stale: Mutex::default(),
             asleep: Mutex::default(),
@@ -82,6 +85,11 @@ impl Worker {
 
     pub(super) fn ports(&self) -> Ports {
         self.ports.lock().clone()
+    }
+
+    /// What Dynamo calls it: another after every start.
+    pub(super) fn instance_id(&self) -> u64 {
+        4000 + 1000 * self.lives.load(Relaxed) + self.site.index as u64
     }
 
     pub(super) fn set_ports(&self, ports: Ports) {
@@ -179,6 +187,7 @@ impl Worker {
     pub(super) fn lose_everything(&self) {
         self.wake_up();
         self.conversations.forget();
+        self.lives.fetch_add(1, Relaxed);
         (0..self.ranks.len()).for_each(|rank| self.lose(rank));
     }
 

@@ -217,8 +217,8 @@ pub struct Worker {
     /// `http://HOST:PORT`, without a path.
     pub url: Located<BaseUrl>,
     /// `auto` (asked of the worker), `vllm`, `sglang`, `trtllm`, `dynamo`, or `generic` for any OpenAI-compatible server. `dynamo` is a
-    /// worker behind `dynamo.frontend --router-mode direct`: set `ranks`, `block_size`, `events` and, under `headers`,
-    /// `x-worker-instance-id`; several of them may share a URL.
+    /// worker behind `dynamo.frontend --router-mode direct`: set `ranks`, `block_size` and `events`; where several of them share a
+    /// URL, `x-worker-instance-id` under `headers` says which is which.
     #[serde(default)]
     pub engine: EngineKind,
     /// What it does of a request: `aggregated` (all of it), `prefill`, `decode`, or `auto`, which only SGLang answers. Where a pool

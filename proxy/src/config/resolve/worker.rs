@@ -50,11 +50,17 @@ pub(super) fn resolve_worker(path: &str, worker: file::Worker, limits: &Limits) 
         weight_permille: worker.weight,
         headers: resolve_headers(path, worker.headers)?,
     };
-    if worker.engine == EngineKind::Dynamo && (instance(&worker).is_none() || worker.ranks.is_none()) {
-        let message = format!(
-            "{path}: engine `dynamo` takes a worker by its id: expected ranks, and {INSTANCE_HEADER} among the headers"
-        );
-        return Err(Problem::new(url_at, message));
+    if worker.engine == EngineKind::Dynamo {
+        if worker.ranks.is_none() {
+            let message = format!("{path}: engine `dynamo` does not tell its workers' ranks: expected ranks");
+            return Err(Problem::new(url_at, message));
+        }
+        if instance(&worker).is_some_and(|id| id.parse::<u64>().is_err()) {
+            let message = format!(
+                "{path}.headers: {INSTANCE_HEADER}: expected a number, as the frontend's /health has it"
+            );
+            return Err(Problem::new(url_at, message));
+        }
     }
     let splits = matches!(worker.role, Role::Prefill | Role::Decode);
     if splits && matches!(worker.engine, EngineKind::Dynamo | EngineKind::Generic) {

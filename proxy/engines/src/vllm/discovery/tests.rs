@@ -55,6 +55,7 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
         tokenizer_source: Some("/models/tiny".into()),
         version: Some("0.32.0".into()),
         drained: false,
+        instance: None,
         findings: vec![],
     };
     assert_eq!(described(&answers(&bodies)), expected);
@@ -104,6 +105,7 @@ fn config_wins() {
         capacity_blocks: Some(7),
         independent_ranks: true,
         drain_events: false,
+        instance: None,
         takes_rank_fields: None,
     };
     let worker = describe("h", &answers, &overrides).unwrap();
