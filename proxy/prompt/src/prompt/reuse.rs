@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{PromptEncoder, TextPrompt};
+use crate::api::Api;
 use crate::body::{Body, Field, Raw};
 use crate::cache::{Node, Place, PromptCache};
 use crate::chat::{self, PlainMessage};
@@ -215,6 +216,10 @@ impl PromptEncoder {
 
     /// The framing by which messages may be appended to this body's prompt, if by any.
     fn framing(&self, body: &Body) -> Option<&Framing> {
+        // What decides over the text of other APIs' chats stands in more fields than are looked at here.
+        if body.api() != Api::ChatCompletions {
+            return None;
+        }
         let whole = [Field::ChatTemplate, Field::TruncatePromptTokens, Field::TruncationSide];
         let plain = whole.iter().all(|field| body.get(*field).is_none())
             && body.get(Field::ContinueFinalMessage).is_none_or(|raw| raw.bytes() == b"false")

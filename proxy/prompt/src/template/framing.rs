@@ -14,9 +14,11 @@ mod ahead;
 mod frame;
 mod paths;
 mod proof;
+mod queries;
 mod symbols;
 mod syntax;
 pub(super) mod trial;
+mod values;
 
 /// What messages add to a template's text.
 #[derive(Debug)]

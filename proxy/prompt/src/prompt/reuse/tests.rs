@@ -194,6 +194,23 @@ fn any_template_reuses_its_text() {
     assert!(check(&OTHER, Api::Completions, &prompt("b"), &cache) > 400);
 }
 
+/// What is printed behind the messages depends on fields that each API has of its own.
+#[test]
+fn apis_are_kept_apart() {
+    let cache = cache(1 << 24);
+    let more = |extra: Value| {
+        let mut body = extra;
+        body["max_tokens"] = json!(9);
+        body
+    };
+    for count in [21, 23, 25] {
+        let without_thinking = chat(&turns(count), &more(json!({"thinking": {"type": "disabled"}})));
+        check(&QWEN3, Api::Messages, &without_thinking, &cache);
+        let reused = check(&QWEN3, Api::ChatCompletions, &chat(&turns(count), &more(json!({}))), &cache);
+        assert_eq!(reused > 0, count > 21);
+    }
+}
+
 /// A last message of the assistant's is another to SGLang than the same in the middle: neither is taken for the other.
 #[test]
 fn what_sglang_makes_of_the_last_message_is_not_appended_to() {

@@ -124,7 +124,9 @@ impl Ahead<'_, '_> {
                 }
                 Some(Symbol::Namespace(namespace)) => {
                     let key = (namespace, name);
-                    let is_query = |scene: &Scene<'_>| scene.facts.last_query.as_ref() == Some(&key);
+                    let is_query = |scene: &Scene<'_>| {
+                        scene.facts.last_query.as_ref() == Some(&key) || scene.facts.counted.contains(&key)
+                    };
                     return if self.scenes.iter().any(is_query) { ahead("the last query") } else { Ok(()) };
                 }
                 _ if is_var(of, "loop") && self.scenes.iter().any(|scene| scene.within != Loop::Other) => {

@@ -14,18 +14,15 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::Value;
-use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, ForLoop, Stmt};
+use minijinja::machinery::ast::{CallArg, Expr, ForLoop, Stmt};
 use minijinja::machinery::{WhitespaceConfig, parse};
 
 use super::ahead::Ahead;
 use super::frame::{Frame, Test};
 use super::paths::ways;
+use super::queries::{last_index, queries};
 use super::symbols::{Attributes, Facts, Key, Kind, Loop, Next, Refusal, Scene, State};
-use super::syntax::{
-    attribute, chain, function, is_at_least, is_difference, is_index, is_number, is_var, mentions, prints,
-    variable, writes,
-};
+use super::syntax::{attribute, function, is_number, is_var, mentions, prints, variable, writes};
 
 /// What was shown of a template.
 #[derive(Clone, Debug)]
@@ -116,13 +113,12 @@ impl<'t, 's> Parts<'t, 's> {
         let all = writes(self.statements);
         let in_main = writes(&self.main.body);
         let mut state = State::default();
-        let mut counted = Vec::new();
         for statement in &self.statements[..self.at] {
             if let Stmt::Set(set) = statement
                 && let Some(name) = variable(&set.target)
                 && let Some(("namespace", args)) = function(&set.expr)
             {
-                counted.extend(self.add_namespace(name, args, &all, &in_main, &state)?);
+                self.add_namespace(name, args, &all, &in_main, &state)?;
                 continue;
             }
             match statement {
@@ -135,7 +131,7 @@ impl<'t, 's> Parts<'t, 's> {
                 }
             }
         }
-        if counted.iter().any(|key| self.facts.last_query.as_ref() != Some(key)) {
+        if self.facts.counted.iter().any(|key| self.facts.last_query.as_ref() != Some(key)) {
             return refuse("counts the messages");
         }
         if [Kind::User, Kind::Assistant].iter().all(|kind| self.kinds.contains(kind)) {
@@ -145,7 +141,6 @@ impl<'t, 's> Parts<'t, 's> {
         }
     }
 
-    /// Returns the attributes that are made from the messages.
     fn add_namespace(
         &mut self,
         name: &str,
@@ -153,11 +148,10 @@ impl<'t, 's> Parts<'t, 's> {
         all: &[Key],
         in_main: &[Key],
         state: &State,
-    ) -> Result<Vec<Key>, Refusal> {
+    ) -> Result<(), Refusal> {
         if self.facts.namespaces.iter().any(|known| known == name) {
             return refuse("makes a namespace twice");
         }
-        let mut counted = Vec::new();
         for arg in args {
             let CallArg::Kwarg(attribute, value) = arg else {
                 return refuse("fills a namespace in another way");
@@ -167,7 +161,7 @@ impl<'t, 's> Parts<'t, 's> {
             let Some(value) = value.as_const() else {
                 let scene = self.scene(None, false, Next::Unknown, Loop::Other);
                 if (Ahead { scenes: &[scene] }).expression(value, state).is_err() {
-                    counted.push(key);
+                    self.facts.counted.push(key);
                 }
                 continue;
             };
@@ -179,7 +173,7 @@ impl<'t, 's> Parts<'t, 's> {
             }
         }
         self.facts.namespaces.push(name.to_owned());
-        Ok(counted)
+        Ok(())
     }
 
     fn read_silent_loop(
@@ -193,9 +187,14 @@ impl<'t, 's> Parts<'t, 's> {
             && let Some((key, conditions)) = last_index(each, within, all, &self.made)
             && !conditions.iter().any(|condition| mentions(condition, &|name| name != target))
         {
-            let scene = self.scene(Some(Kind::User), false, Next::Unknown, Loop::Other);
-            let queries = queries(&Scene { target, ..scene }, &conditions)?;
-            self.query = Some(queries);
+            let queries_of = |kind| {
+                let scene = self.scene(Some(kind), false, Next::Unknown, Loop::Other);
+                queries(&Scene { target, ..scene }, &conditions)
+            };
+            let of_user = queries_of(Kind::User)?;
+            // Of others it only has to be sure that they can be asked.
+            let kinds = self.kinds.iter().copied().filter(|kind| queries_of(*kind).is_ok()).collect();
+            (self.query, self.kinds) = (Some(of_user), kinds);
             self.facts.last_query = Some(key);
             return Ok(());
         }
@@ -351,25 +350,6 @@ impl<'t, 's> Parts<'t, 's> {
     }
 }
 
-/// What a message's content may be like for it to fulfil all conditions.
-fn queries(scene: &Scene<'_>, conditions: &[&Expr<'_>]) -> Result<Vec<Vec<(Test, bool)>>, Refusal> {
-    let mut cases = vec![State::default()];
-    for condition in conditions {
-        let mut fulfilled = Vec::new();
-        for state in cases {
-            for (state, truth) in scene.truth(condition, state)? {
-                match truth {
-                    Some(true) => fulfilled.push(state),
-                    Some(false) => {}
-                    None => return refuse("looks for a last message of an unknown kind"),
-                }
-            }
-        }
-        cases = fulfilled;
-    }
-    Ok(cases.into_iter().map(|state| state.way.tests).collect())
-}
-
 /// Whether all of `part` is known there too.
 fn includes(attributes: &Attributes, part: &Attributes) -> bool {
     part.iter().all(|(key, value)| attributes.get(key) == Some(value))
@@ -400,62 +380,4 @@ fn over_messages<'s>(each: &ForLoop<'s>) -> Option<(&'s str, Loop)> {
         }
         _ => None,
     }
-}
-
-/// If a loop does nothing but find the index of the last message that fulfils some conditions: the attribute where it is kept, and the
-/// conditions. Whether there is one does not matter: of conversations that do not end with one nothing is said.
-fn last_index<'e, 's>(
-    each: &'e ForLoop<'s>,
-    within: Loop,
-    all: &[Key],
-    made: &Attributes,
-) -> Option<(Key, Vec<&'e Expr<'s>>)> {
-    let once = |key: &Key| all.iter().filter(|place| *place == key).count() == 1;
-    let key = |expr: &Expr<'_>| attribute(expr).and_then(|(of, name)| Some((variable(of)?.to_owned(), name)));
-    // What `index` is called, if it has a name.
-    let (named, choice) = match each.body.as_slice() {
-        [Stmt::IfCond(choice)] => (None, choice),
-        [Stmt::Set(set), Stmt::IfCond(choice)] if is_reversed_index(&set.expr) => {
-            (variable(&set.target), choice)
-        }
-        _ => return None,
-    };
-    if !choice.false_body.is_empty() {
-        return None;
-    }
-    let sets = choice.true_body.iter().map(|statement| match statement {
-        Stmt::Set(set) => Some((key(&set.target)?, &set.expr)),
-        _ => None,
-    });
-    let sets: Vec<_> = sets.collect::<Option<_>>()?;
-    let mut conditions = chain(&choice.expr, BinOpKind::ScAnd);
-    match (within, sets.as_slice()) {
-        (Loop::Forward, [(place, value)]) if is_index(value) && once(place) => {
-            Some((place.clone(), conditions))
-        }
-        // The first that is found from the end, told by a flag that is lowered then.
-        (Loop::Reversed, [one, other]) => {
-            let is_lowered = |(_, value): &(_, &Expr<'_>)| value.as_const() == Some(Value::from(false));
-            let (flag, place) = if is_lowered(one) { (one, other) } else { (other, one) };
-            let is_place = named.is_some_and(|named| is_var(place.1, named)) || is_reversed_index(place.1);
-            let known = conditions.iter().position(|condition| key(condition).as_ref() == Some(&flag.0))?;
-            conditions.remove(known);
-            let is_raised = made.get(&flag.0) == Some(&Value::from(true));
-            (is_lowered(flag) && is_raised && is_place && once(&flag.0) && once(&place.0))
-                .then(|| (place.0.clone(), conditions))
-        }
-        _ => None,
-    }
-}
-
-/// `(messages|length - 1) - loop.index0`
-fn is_reversed_index(expr: &Expr<'_>) -> bool {
-    let is_length = |expr: &Expr<'_>| match expr {
-        Expr::Filter(filter) => {
-            filter.name == "length" && filter.expr.as_ref().is_some_and(|of| is_var(of, "messages"))
-        }
-        _ => false,
-    };
-    let is_one = |expr: &Expr<'_>| is_at_least(expr, 1) && !is_at_least(expr, 2);
-    is_difference(expr, |left| is_difference(left, is_length, is_one), is_index)
 }

@@ -153,6 +153,8 @@ fn templates_that_look_ahead_or_back_are_refused() {
         around("{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}{{ ns.n }}", "", ""),
         around("{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}", "{% if loop.index0 >= ns.n %}x{% endif %}", ""),
         around("{% set ns = namespace(n=0, on=false) %}{% for m in messages[::-1] %}{% if ns.on and m.role == 'user' %}{% set ns.on = false %}{% set ns.n = (messages|length - 1) - loop.index0 %}{% endif %}{% endfor %}", "{% if loop.index0 > ns.n %}x{% endif %}", ""),
+        around("{% set ns = namespace(n=messages|length) %}{{ ns.n }}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}", "", ""),
+        around("{% set ns = namespace(n=0) %}{% for m in messages %}{% if m.tool_calls[0].x or m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}", "{% if loop.index0 > ns.n %}x{% endif %}", ""),
         around("", "{% if message.role == 'user' %}{{ raise_exception('no') }}{% endif %}", ""),
         around("", "{% if message.content == 'stop' %}x{% endif %}", ""),
         around("", "{% if message.role == 'user' %}{% break %}{% endif %}", ""),
