@@ -78,19 +78,7 @@ impl DrainFeed {
         let emptied = Arc::clone(&self.emptied);
         loop {
             let mut actions = Vec::new();
-            let answer = tokio::select! {
-                answer = self.ask(&mut actions) => Some(answer),
-                () = emptied.notified() => None,
-            };
-            let Some(answer) = answer else {
-                // Whoever is there now: what was told before is not told again.
-                actions.clear();
-                self.drain.failed(true, clock::now(), &mut actions);
-                self.obey(&actions);
-                self.report();
-                continue;
-            };
-            let longest = match answer {
+            let longest = match self.ask(&mut actions).await {
                 Ok(events) => {
                     if said.take().is_some() {
                         tracing::info!(place = self.place, "events are drained again");
@@ -111,7 +99,16 @@ impl DrainFeed {
             self.obey(&actions);
             self.report();
             self.tell_strays(&mut strays);
-            sleep(pause.min(longest)).await;
+            tokio::select! {
+                () = sleep(pause.min(longest)) => {}
+                // Not while an answer is awaited: what it tells would be lost with it.
+                () = emptied.notified() => {
+                    let mut actions = Vec::new();
+                    self.drain.emptied(&mut actions);
+                    self.obey(&actions);
+                    self.report();
+                }
+            }
             pause = (pause * 2).min(longest);
         }
     }
