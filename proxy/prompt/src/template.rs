@@ -161,11 +161,11 @@ impl Template {
     }
 
     /// What the template prints behind the messages of conversations with these settings. It is the same behind all of those that
-    /// `framing` speaks of, so it is taken from one that is short.
+    /// `framing` speaks of, so it is taken from one that is short: of two messages, as frames are not made for the first.
     pub(crate) fn ending(&self, framing: &Framing, settings: &Conversation) -> Option<String> {
         let message = Plain::of("user", CUT)?;
         let conversation = Conversation {
-            messages: vec![json!({"role": "user", "content": CUT})],
+            messages: ["a", CUT].map(|content| json!({"role": "user", "content": content})).into(),
             tools: settings.tools.clone(),
             documents: settings.documents.clone(),
             add_generation_prompt: settings.add_generation_prompt,

@@ -20,12 +20,14 @@ const STRETCH: usize = 1024;
 const DEPTH_MAX: usize = 4096;
 
 /// Fields besides the messages that a prompt, or who may share it, depends on.
-const SETTINGS: [Field; 7] = [
+const SETTINGS: [Field; 8] = [
     Field::Tools,
     Field::ToolChoice,
     Field::Documents,
     Field::ChatTemplateKwargs,
     Field::ReasoningEffort,
+    // A template may look at it before its messages.
+    Field::AddGenerationPrompt,
     Field::AddSpecialTokens,
     Field::CacheSalt,
 ];

@@ -16,6 +16,9 @@ pub(super) struct Ahead<'s, 'f> {
 /// Functions that give the same whenever they are called, and change nothing.
 const FUNCTIONS: [&str; 3] = ["raise_exception", "range", "dict"];
 
+/// Those that do not: they may be called by another name too.
+const FICKLE_FUNCTIONS: [&str; 3] = ["strftime_now", "namespace", "debug"];
+
 /// Filters that do not.
 const FICKLE_FILTERS: [&str; 1] = ["random"];
 
@@ -124,10 +127,10 @@ impl Ahead<'_, '_> {
                 }
                 Some(Symbol::Namespace(namespace)) => {
                     let key = (namespace, name);
-                    let is_query = |scene: &Scene<'_>| {
+                    let counts = |scene: &Scene<'_>| {
                         scene.facts.last_query.as_ref() == Some(&key) || scene.facts.counted.contains(&key)
                     };
-                    return if self.scenes.iter().any(is_query) { ahead("the last query") } else { Ok(()) };
+                    return if self.scenes.iter().any(counts) { ahead("how many there are") } else { Ok(()) };
                 }
                 _ if is_var(of, "loop") && self.scenes.iter().any(|scene| scene.within != Loop::Other) => {
                     return ahead(&format!("loop.{name}"));
@@ -137,6 +140,9 @@ impl Ahead<'_, '_> {
         }
         match expr {
             Expr::Var(var) if var.id == "messages" => return ahead("messages"),
+            Expr::Var(var) if FICKLE_FUNCTIONS.contains(&var.id) => {
+                return Err(Refusal(format!("the template calls {}", var.id)));
+            }
             Expr::Var(var) if self.is_namespace(var.id, state) => return ahead("a whole namespace"),
             Expr::Var(var)
                 if var.id == "loop" && self.scenes.iter().any(|scene| scene.within != Loop::Other) =>

@@ -85,7 +85,8 @@ impl Content {
                 python_values::strip(text, characters.as_deref(), *start, *end)
             }
             Step::First(separator) => text.split(separator.as_str()).next().unwrap_or(text),
-            Step::Last(separator) => text.rsplit(separator.as_str()).next().unwrap_or(text),
+            // Found from the start, as Python does: `\n\n` in `\n\n\n` leaves a `\n`.
+            Step::Last(separator) => text.split(separator.as_str()).last().unwrap_or(text),
         })
     }
 }

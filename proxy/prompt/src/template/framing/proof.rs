@@ -22,7 +22,10 @@ use super::frame::{Frame, Test};
 use super::paths::ways;
 use super::queries::{last_index, queries};
 use super::symbols::{Attributes, Facts, Key, Kind, Loop, Next, Refusal, Scene, State};
-use super::syntax::{attribute, function, is_number, is_var, mentions, prints, variable, writes};
+use super::syntax::{
+    assigned, attribute, bodies, expressions, function, is_number, is_var, mentions, operands, prints,
+    variable, writes,
+};
 
 /// What was shown of a template.
 #[derive(Clone, Debug)]
@@ -68,11 +71,35 @@ fn whitespace() -> WhitespaceConfig {
     WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true }
 }
 
+/// Bytes of a template that is followed: more than models come with.
+const SOURCE_MAX: usize = 64 << 10;
+
+/// How deep its statements and expressions may stand in each other, a sum's parts too.
+const DEPTH_MAX: usize = 64;
+
 pub(super) fn prove(source: &str) -> Result<Proven, Refusal> {
+    if source.len() > SOURCE_MAX {
+        return refuse("is too long");
+    }
     let template =
         parse(source, "", Default::default(), whitespace()).map_err(|error| Refusal(error.to_string()))?;
     let Stmt::Template(template) = &template else { return refuse("is not understood") };
+    if !is_within(&template.children, DEPTH_MAX) {
+        return refuse("is nested too deep");
+    }
     Parts::of(&template.children)?.proven()
+}
+
+/// Whether nothing in them stands deeper.
+fn is_within(statements: &[Stmt<'_>], depth: usize) -> bool {
+    fn is_shallow(expr: &Expr<'_>, depth: usize) -> bool {
+        depth > 0 && operands(expr).into_iter().all(|part| is_shallow(part, depth - 1))
+    }
+    depth > 0
+        && statements.iter().all(|statement| {
+            expressions(statement).into_iter().all(|expr| is_shallow(expr, depth))
+                && bodies(statement).into_iter().all(|body| is_within(body, depth - 1))
+        })
 }
 
 fn refuse<T>(what: &str) -> Result<T, Refusal> {
@@ -149,8 +176,11 @@ impl<'t, 's> Parts<'t, 's> {
         in_main: &[Key],
         state: &State,
     ) -> Result<(), Refusal> {
-        if self.facts.namespaces.iter().any(|known| known == name) {
-            return refuse("makes a namespace twice");
+        let is_taken = self.facts.namespaces.iter().any(|known| known == name)
+            || state.locals.contains_key(name)
+            || matches!(name, "messages" | "loop");
+        if is_taken {
+            return refuse("makes a namespace of something else");
         }
         for arg in args {
             let CallArg::Kwarg(attribute, value) = arg else {
@@ -295,13 +325,12 @@ impl<'t, 's> Parts<'t, 's> {
                 mentions(expr, &|name| is_namespace(name) || tainted.contains(name))
             };
             match statement {
-                Stmt::Set(set) if variable(&set.target).is_none_or(is_namespace) => {}
                 Stmt::Set(set) => {
                     if anyway || depends(&set.expr, tainted) {
-                        tainted.extend(variable(&set.target).map(str::to_owned));
+                        tainted.extend(assigned(&set.target));
                     }
                 }
-                Stmt::SetBlock(set) => tainted.extend(variable(&set.target).map(str::to_owned)),
+                Stmt::SetBlock(set) => tainted.extend(assigned(&set.target)),
                 // Its own variables end with it.
                 Stmt::ForLoop(_) | Stmt::EmitRaw(_) | Stmt::EmitExpr(_) => {}
                 Stmt::IfCond(choice) => {
@@ -309,9 +338,7 @@ impl<'t, 's> Parts<'t, 's> {
                     self.taint(&choice.true_body, anyway, tainted);
                     self.taint(&choice.false_body, anyway, tainted);
                 }
-                other => {
-                    super::syntax::bodies(other).into_iter().for_each(|body| self.taint(body, true, tainted))
-                }
+                other => bodies(other).into_iter().for_each(|body| self.taint(body, true, tainted)),
             }
         }
     }
@@ -346,7 +373,7 @@ impl<'t, 's> Parts<'t, 's> {
         let is_known =
             |name: &str| tainted.contains(name) || self.facts.namespaces.iter().any(|known| known == name);
         variable(expr).is_none_or(|name| !is_known(name))
-            && super::syntax::operands(expr).into_iter().all(|part| self.is_free(part, state, tainted))
+            && operands(expr).into_iter().all(|part| self.is_free(part, state, tainted))
     }
 }
 

@@ -17,11 +17,12 @@ pub(super) fn last_index<'e, 's>(
 ) -> Option<(Key, Vec<&'e Expr<'s>>)> {
     let once = |key: &Key| all.iter().filter(|place| *place == key).count() == 1;
     let key = |expr: &Expr<'_>| attribute(expr).and_then(|(of, name)| Some((variable(of)?.to_owned(), name)));
-    // What `index` is called, if it has a name.
+    // What `index` is called, if it has a name of its own.
     let (named, choice) = match each.body.as_slice() {
         [Stmt::IfCond(choice)] => (None, choice),
         [Stmt::Set(set), Stmt::IfCond(choice)] if is_reversed_index(&set.expr) => {
-            (variable(&set.target), choice)
+            let named = variable(&set.target).filter(|named| variable(&each.target) != Some(named))?;
+            (Some(named), choice)
         }
         _ => return None,
     };

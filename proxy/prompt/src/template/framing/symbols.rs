@@ -165,7 +165,7 @@ impl State {
     pub(super) fn truth(self, symbol: &Symbol) -> Vec<(Self, Option<bool>)> {
         let (test, if_true) = match symbol {
             Symbol::Constant(value) => return vec![(self, Some(value.is_true()))],
-            Symbol::Message(_) | Symbol::Namespace(_) => return vec![(self, Some(true))],
+            Symbol::Message(_) => return vec![(self, Some(true))],
             Symbol::Text(pieces) => match pieces.as_slice() {
                 [] => return vec![(self, Some(false))],
                 [Piece::Content(content)] => (Test::Empty(content.clone()), false),

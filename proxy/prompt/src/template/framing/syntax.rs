@@ -144,6 +144,29 @@ pub(super) fn bodies<'e, 's>(statement: &'e Stmt<'s>) -> Vec<&'e [Stmt<'s>]> {
     }
 }
 
+/// The expressions directly in a statement. Of what [`bodies`] does not know there are none.
+pub(super) fn expressions<'e, 's>(statement: &'e Stmt<'s>) -> Vec<&'e Expr<'s>> {
+    match statement {
+        Stmt::EmitExpr(emit) => vec![&emit.expr],
+        Stmt::ForLoop(each) => [&each.target, &each.iter].into_iter().chain(&each.filter_expr).collect(),
+        Stmt::IfCond(choice) => vec![&choice.expr],
+        Stmt::WithBlock(with) => {
+            with.assignments.iter().flat_map(|(target, value)| [target, value]).collect()
+        }
+        Stmt::Set(set) => vec![&set.target, &set.expr],
+        Stmt::SetBlock(set) => std::iter::once(&set.target).chain(&set.filter).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The variables that an assignment sets: several, if to a list.
+pub(super) fn assigned(target: &Expr<'_>) -> Vec<String> {
+    match target {
+        Expr::List(list) => list.items.iter().flat_map(assigned).collect(),
+        one => variable(one).map(str::to_owned).into_iter().collect(),
+    }
+}
+
 /// Whether something may be printed there. Of what [`bodies`] does not know it is said too.
 pub(super) fn prints(statements: &[Stmt<'_>]) -> bool {
     statements.iter().any(|statement| match statement {

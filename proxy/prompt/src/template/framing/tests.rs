@@ -11,13 +11,24 @@ use crate::test_support::{qwen2_5, template};
 
 const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-const TOKENS: [&str; 6] = [
+const TOKENS: [&str; 17] = [
     "<|im_start|>",
     "<|im_end|>",
     "<｜User｜>",
     "<｜Assistant｜>",
     "<｜tool▁outputs▁end｜>",
     "<｜end▁of▁sentence｜>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|system|>",
+    "<|tool|>",
+    "<|end|>",
+    "<|im_user|>",
+    "<|im_assistant|>",
+    "<|im_system|>",
+    "<start_of_turn>",
+    "[INST]",
+    "<|start|>",
 ];
 
 fn cuts() -> Cuts {
@@ -33,13 +44,22 @@ struct Known {
 
 impl Known {
     fn new(name: &'static str, source: String) -> Self {
-        let config = Config { templates: vec![("default".to_owned(), source.clone())], ..Config::default() };
-        Self { name, source, template: Template::new(config, Some(&cuts())).unwrap() }
+        let template = Template::new(config(&source), Some(&cuts())).unwrap();
+        Self { name, source, template }
     }
 
     fn framing(&self) -> &Framing {
         self.template.framing(false).unwrap_or_else(|reason| panic!("{}: {reason}", self.name))
     }
+}
+
+fn config(source: &str) -> Config {
+    Config { templates: vec![("default".to_owned(), source.to_owned())], ..Config::default() }
+}
+
+/// One of which nothing is known.
+fn plain_template(source: &str) -> Template {
+    Template::new(config(source), None).unwrap()
 }
 
 /// DeepSeek-V3's as DeepSeek-R1 changes it: the assistant's reasoning is taken out, an answer begins with reasoning.
@@ -51,17 +71,19 @@ fn deepseek_r1() -> String {
     v3.replace(printed, without).replace("{{'<｜Assistant｜>'}}", "{{'<｜Assistant｜><think>\\n'}}")
 }
 
-static KNOWN: LazyLock<[Known; 6]> = LazyLock::new(|| {
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let qwen2_5 = Config::parse(qwen2_5()).unwrap().templates[0].1.clone();
     let forward = "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.index0 > ns.last and m.reasoning_content %}{{ m.reasoning_content }}{% endif %}{{ m.content|trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-    [
+    let mut known = vec![
         Known::new("qwen2_5", qwen2_5),
         Known::new("chatml", CHATML.to_owned()),
         Known::new("qwen3", template("qwen3")),
         Known::new("deepseek_v3", template("deepseek_v3")),
         Known::new("deepseek_r1", deepseek_r1()),
         Known::new("forward", forward.to_owned()),
-    ]
+    ];
+    known.extend(models::CONTINUED.map(|(name, source)| Known::new(name, source.to_owned())));
+    known
 });
 
 #[test]
@@ -163,6 +185,21 @@ fn templates_that_look_ahead_or_back_are_refused() {
         "{% if true %}{% for message in messages %}<|im_start|>{{ message.content }}{% endfor %}{% endif %}".to_owned(),
         "{% macro m(x) %}{{ x }}{% endmacro %}{% for message in messages %}<|im_start|>{{ m(message.content) }}{% endfor %}".to_owned(),
         "{% for message in messages %}{{ message.content }}{% endfor %}".to_owned(),
+        // What looks ahead where it is not expected.
+        around("{% set first, second = messages[0].content, 1 %}", "", "{% if first == 'k' %}x{% endif %}"),
+        around("{{ [strftime_now][0]('%S') }}", "", ""),
+        around("{% set call = {'now': strftime_now} %}{{ call.now('%S') }}", "", ""),
+        around("{% set ns = 1 %}{% set ns = namespace(n=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}{{ ns.n }}", "", ""),
+        around("{% set ns = namespace(n=messages|length) %}{{ ns.n }}{% for m in messages %}{% if m.role == 'user' %}{% set ns.n = loop.index0 %}{% endif %}{% endfor %}", "", ""),
+        around("{% set ns = namespace(n=0, on=true) %}{% for m in messages[::-1] %}{% set m = (messages|length - 1) - loop.index0 %}{% if ns.on and m.role == 'user' %}{% set ns.on = false %}{% set ns.n = m %}{% endif %}{% endfor %}", "{% if loop.index0 > ns.n %}x{% endif %}", ""),
+        around("{% set messages = namespace(n=0) %}", "", ""),
+        around("{% set ns = namespace() %}", "{% if ns %}x{% endif %}{% if message.role == 'tool' %}{% set ns.n = 1 %}{% endif %}", ""),
+        around("", "{% if message.role == 'assistant' and 'x' in none %}x{% endif %}", ""),
+        around("", "{{ loop.changed(message.role) }}", ""),
+        around("", "{{ loop.cycle('a', 'b') }}", ""),
+        around("", "{% if loop.nextitem is defined %}x{% endif %}", ""),
+        around("", "{% if message.role == 'tool' and loop.nextitem.role == 'user' %}x{% endif %}", ""),
+        around("", "{{ (messages | selectattr('role', 'equalto', 'user') | list | length) if message.role == 'tool' }}", ""),
         "x".to_owned(),
     ];
     for source in refused {
@@ -188,6 +225,32 @@ fn templates_that_look_ahead_or_back_are_refused() {
     }
 }
 
+/// However much a template makes of it, the proof is done at once.
+#[test]
+fn what_a_proof_costs_is_bounded() {
+    let cuts = cuts();
+    let many = |part: &str, count: usize| part.repeat(count);
+    let cases: String =
+        (0..40).map(|at| format!("{{% if 'a{at}' in message.content %}}x{{% endif %}}")).collect();
+    let each_other: String = (0..70).map(|at| format!("('a{at}' in message.content or ")).collect();
+    for source in [
+        around("", &cases, ""),
+        around("", &format!("{{% if {each_other}true{} %}}x{{% endif %}}", many(")", 70)), ""),
+        around(
+            "",
+            &format!("{{% set x = message.content %}}{}{{{{ x }}}}", many("{% set x = x + x %}", 60)),
+            "",
+        ),
+        around("", &format!("{{% set x = 'x' %}}{}{{{{ x }}}}", many("{% set x = x + x %}", 60)), ""),
+        around("", &format!("{{{{ message.content{} }}}}", many(" + bos_token", 1000)), ""),
+        around("", &format!("{{% if false %}}{}{{% endif %}}", many("{% elif message.name %}x", 500)), ""),
+        around("", &many("<|im_start|>", 10_000), ""),
+    ] {
+        let found = Framing::of(&source, &cuts);
+        assert!(found.is_err(), "{}", &source[..source.len().min(300)]);
+    }
+}
+
 #[test]
 fn messages_must_begin_where_the_tokenizer_may_be_cut() {
     let other = Cuts::new(&json!({"added_tokens": [{"content": "<s>"}]})).unwrap();
@@ -210,65 +273,101 @@ fn a_framing_that_does_not_hold_is_dropped() {
 fn message() -> impl Strategy<Value = Value> {
     let content = prop_oneof![
         ".{0,20}",
+        "[\na]{0,5}",
         "(<\\|im_end\\|>|<\\|im_start\\|>|<think>|</think>|<tool_response>|</tool_response>|<｜User｜>|[\n a]){0,6}",
     ];
-    ("system|user|user|assistant|assistant|tool", content, 0..4u8).prop_map(|(role, content, more)| {
-        let mut message = json!({"role": role, "content": content});
-        if role == "assistant" && more == 1 {
-            message["tool_calls"] =
-                json!([{"type": "function", "function": {"name": "f", "arguments": "{}"}}]);
-        }
-        if role == "assistant" && more >= 2 {
-            message["reasoning"] = json!("\nr ");
-            message["reasoning_content"] = json!("\nr ");
-        }
-        message
-    })
+    ("system|user|user|user|assistant|assistant|assistant|tool|developer", content, 0..6u8).prop_map(
+        |(role, content, more)| {
+            let mut message = json!({"role": role, "content": content});
+            if role == "assistant" && more == 1 {
+                message["tool_calls"] =
+                    json!([{"type": "function", "function": {"name": "f", "arguments": "{}"}}]);
+            }
+            if more == 4 {
+                message["name"] = json!("n");
+            }
+            if more == 5 && role != "user" {
+                message["content"] = json!(null);
+            }
+            if role == "assistant" && (more == 2 || more == 3) {
+                if more == 2 {
+                    message["reasoning"] = json!("\nr ");
+                }
+                message["reasoning_content"] = json!("\nr ");
+            }
+            message
+        },
+    )
 }
 
-fn render(template: &Template, messages: Vec<Value>, settings: &Conversation) -> Option<String> {
-    template.render(&Conversation { messages, ..settings.clone() }).ok().map(|rendered| rendered.text)
+/// Messages, what is appended to them now and another time, and with which settings.
+#[derive(Clone, Debug)]
+struct Talk {
+    before: Vec<Value>,
+    ends: Vec<Vec<Value>>,
+    settings: Conversation,
+}
+
+fn conversation() -> impl Strategy<Value = Talk> {
+    let before = prop::collection::vec(message(), 1..7);
+    let ends = prop::collection::vec(prop::collection::vec(message(), 0..5), 2..4);
+    (before, ends, any::<bool>(), any::<bool>(), prop::option::of(any::<bool>())).prop_map(
+        |(before, ends, tools, add_generation_prompt, thinks)| {
+            let kwargs = thinks.map(|thinks| ("enable_thinking".to_owned(), json!(thinks)));
+            let settings = Conversation {
+                tools: tools.then(|| json!([{"type": "function", "function": {"name": "f"}}])),
+                add_generation_prompt,
+                kwargs: kwargs.into_iter().collect(),
+                ..Conversation::default()
+            };
+            Talk { before, ends, settings }
+        },
+    )
+}
+
+/// The promise: whatever was said, messages that may be appended add their frames, and nothing before them changes.
+fn promise(name: &str, template: &Template, framing: &Framing, talk: &Talk) {
+    let Talk { before, ends, settings } = talk;
+    if !framing.goes_on_after(before.last().and_then(Plain::read), before.len()) {
+        return;
+    }
+    let mut stem: Option<String> = None;
+    for end in ends {
+        let mut added = String::new();
+        let framed = end
+            .iter()
+            .all(|message| Plain::read(message).is_some_and(|plain| framing.push(&mut added, plain)));
+        let messages = [&before[..], end].concat();
+        if !framed || !framing.may_end(messages.last().and_then(Plain::read)) {
+            continue;
+        }
+        let conversation = Conversation { messages, ..settings.clone() };
+        let Ok(rendered) = template.render(&conversation) else { continue };
+        let text = rendered.text;
+        let Some(ending) = template.ending(framing, settings) else { continue };
+        let rest = text.strip_suffix(&ending).and_then(|text| text.strip_suffix(&added));
+        let rest = rest.unwrap_or_else(|| {
+            panic!("{name}\n{talk:#?}\n{text:?}\ndoes not end in\n{added:?}\nand\n{ending:?}")
+        });
+        assert_eq!(stem.get_or_insert_with(|| rest.to_owned()), rest, "{name}\n{talk:#?}");
+        let mut longer = text.strip_suffix(&ending).unwrap();
+        for message in end.iter().rev() {
+            longer = framing.strip(longer, Plain::read(message).unwrap()).unwrap();
+        }
+        assert_eq!(longer, rest);
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// The promise: whatever was said, messages that may be appended add their frames, and nothing before them changes.
     #[test]
-    fn messages_only_add(
-        before in prop::collection::vec(message(), 1..7), ends in prop::collection::vec(prop::collection::vec(message(), 1..5), 2..4),
-        tools in any::<bool>(), add_generation_prompt in any::<bool>(), thinks in prop::option::of(any::<bool>()),
-    ) {
-        let settings = Conversation {
-            tools: tools.then(|| json!([{"type": "function", "function": {"name": "f"}}])),
-            add_generation_prompt,
-            kwargs: thinks.map(|thinks| ("enable_thinking".to_owned(), json!(thinks))).into_iter().collect(),
-            ..Conversation::default()
-        };
+    fn messages_only_add(talk in conversation()) {
         for known in KNOWN.iter() {
-            let framing = known.framing();
-            if !framing.goes_on_after(before.last().and_then(Plain::read), before.len()) {
-                continue;
-            }
-            let mut stem: Option<String> = None;
-            for end in &ends {
-                let mut added = String::new();
-                let framed = end.iter().all(|message| Plain::read(message).is_some_and(|plain| framing.push(&mut added, plain)));
-                if !framed || !framing.may_end(end.last().and_then(Plain::read)) {
-                    continue;
-                }
-                let Some(text) = render(&known.template, [&before[..], end].concat(), &settings) else { continue };
-                let ending = known.template.ending(framing, &settings).unwrap();
-                let rest = text.strip_suffix(&ending).and_then(|text| text.strip_suffix(&added));
-                prop_assert!(rest.is_some(), "{}: {text:?} does not end in {added:?} and {ending:?}", known.name);
-                let rest = rest.unwrap();
-                prop_assert_eq!(stem.get_or_insert_with(|| rest.to_owned()).as_str(), rest, "{}", known.name);
-                let mut longer = text.strip_suffix(&ending).unwrap();
-                for message in end.iter().rev() {
-                    longer = framing.strip(longer, Plain::read(message).unwrap()).unwrap();
-                }
-                prop_assert_eq!(longer, rest);
-            }
+            promise(known.name, &known.template, known.framing(), &talk);
         }
     }
 }
+
+mod made_up;
+mod models;

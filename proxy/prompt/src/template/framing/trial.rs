@@ -74,6 +74,7 @@ fn beginnings() -> Vec<Vec<Value>> {
 /// What is said then.
 fn ends() -> Vec<Vec<Value>> {
     let mut found = vec![
+        Vec::new(),
         vec![message("system", "s"), message("user", "u")],
         vec![message("user", "u"), message("user", "<tool_response> </tool_response>")],
         vec![

@@ -13,6 +13,9 @@ use super::syntax::{attribute, comparison, function, is_at_least, is_index, is_n
 /// More ways to come to an expression's end are not followed.
 const WAYS_MAX: usize = 64;
 
+/// Texts of more pieces, as come about where one is added to itself, are not followed.
+const PIECES_MAX: usize = 256;
+
 impl Scene<'_> {
     pub(super) fn value(&self, expr: &Expr<'_>, state: State) -> Outcomes<Symbol> {
         let outcomes = self.evaluate(expr, state)?;
@@ -224,7 +227,9 @@ impl Scene<'_> {
                 Some("name") | None => Symbol::Unknown,
                 Some(field) => Symbol::bool(kind.has(field)),
             },
-            (In, Symbol::Constant(one), Symbol::Constant(list)) if list.as_str().is_none() => {
+            (In, Symbol::Constant(one), Symbol::Constant(list))
+                if list.as_str().is_none() && !list.is_none() =>
+            {
                 match list.try_iter() {
                     Ok(mut items) => Symbol::bool(items.any(|item| item == *one)),
                     Err(_) => Symbol::Unknown,
@@ -309,7 +314,9 @@ fn joined(left: &Symbol, right: &Symbol) -> Symbol {
         symbol => symbol.pieces(),
     };
     match (pieces(left), pieces(right)) {
-        (Some(left), Some(right)) => Symbol::Text([left, right].concat()),
+        (Some(left), Some(right)) if left.len() + right.len() <= PIECES_MAX => {
+            Symbol::Text([left, right].concat())
+        }
         _ => Symbol::Unknown,
     }
 }
