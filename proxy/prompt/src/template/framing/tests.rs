@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Framing, Plain};
 use crate::cuts::Cuts;
 use crate::files::Config;
-use crate::template::{Conversation, Template};
+use crate::template::{CUT, Conversation, Template};
 use crate::test_support::{qwen2_5, template};
 
 const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
@@ -344,7 +344,11 @@ fn promise(name: &str, template: &Template, framing: &Framing, talk: &Talk) {
         let conversation = Conversation { messages, ..settings.clone() };
         let Ok(rendered) = template.render(&conversation) else { continue };
         let text = rendered.text;
-        let Some(ending) = template.ending(framing, settings) else { continue };
+        let Some(ending) = template.ending(framing, settings) else {
+            // It is taken from behind a text that may be no query.
+            assert!(!framing.may_end(Plain::of("user", CUT)), "{name}\n{talk:#?}\nhas no ending");
+            continue;
+        };
         let rest = text.strip_suffix(&ending).and_then(|text| text.strip_suffix(&added));
         let rest = rest.unwrap_or_else(|| {
             panic!("{name}\n{talk:#?}\n{text:?}\ndoes not end in\n{added:?}\nand\n{ending:?}")

@@ -67,6 +67,25 @@ const CONDITIONS: &[&str] = &[
     "enable_thinking is defined and not enable_thinking",
     "true",
     "false",
+    "ns.last == loop.index0",
+    "loop.index0 >= ns.last and m.content",
+    "loop.index0 < ns.last",
+    "ns.on and tools",
+    "ns.a is defined",
+    "m is defined",
+    "m.content == m.role",
+    "m.content and m.reasoning_content",
+    "m.content|trim == ''",
+    "m.content.split('a')[0]",
+    "m.role == messages[0].role",
+    "m == messages[0]",
+    "m == messages[-1]",
+    "loop.previtem",
+    "loop.previtem is defined and loop.previtem.content == m.content",
+    "m.content is mapping",
+    "m.name is defined",
+    "'a' in (m.content or 'a')",
+    "m.tool_calls is iterable",
 ];
 
 const TEXTS: &[&str] = &[
@@ -154,6 +173,7 @@ fn beginning() -> impl Strategy<Value = String> {
     let silent = prop_oneof![
         3 => Just(String::new()),
         1 => Just("{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}".to_owned()),
+        1 => condition().prop_map(|if_| format!("{{% for m in messages %}}{{% if {if_} %}}{{% set ns.last = loop.index0 %}}{{% endif %}}{{% endfor %}}")),
         1 => Just("{% for m in messages[::-1] %}{% set i = (messages|length - 1) - loop.index0 %}{% if ns.on and m.role == 'user' and '</think>' not in m.content %}{% set ns.on = false %}{% set ns.last = i %}{% endif %}{% endfor %}".to_owned()),
         2 => (select(&["messages", "messages[::-1]"][..]), condition(), pick(TEXTS))
             .prop_map(|(over, if_, text)| format!("{{% for m in {over} %}}{{% if {if_} %}}{{% set ns.a = {text} %}}{{% endif %}}{{% endfor %}}")),
