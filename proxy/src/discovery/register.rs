@@ -182,7 +182,6 @@ impl Registration {
         }
         if let Some(block_size) = description.block_size.filter(|_| description.drained) {
             let feed = drain_feed(pool, config, &ranks, block_size, Arc::clone(&alarm), events);
-            emptied.push(Arc::clone(&feed.emptied));
             feeds.spawn(feeds::run_drain(feed, stop.clone()));
         }
         let worker = Arc::new(Worker {
@@ -217,10 +216,16 @@ impl Registration {
     }
 
     /// The engine's process is gone, as far as can be seen: nothing that was booked or cached there exists. Should it be there all the
-    /// same, behind a port that was closed for a moment, what it holds is read again.
+    /// same, behind a port that was closed for a moment, what it holds is read again; where it is drained nothing can be, and the
+    /// events tell themselves by which process they are.
     pub(super) fn restarted(&self, pool: &Pool) {
+        let is_drained = self.description.drained && self.description.block_size.is_some();
         for rank in &self.worker.ranks {
-            pool.state.restart_target(rank.target.id);
+            if is_drained {
+                pool.state.void_bookings(rank.target.id);
+            } else {
+                pool.state.restart_target(rank.target.id);
+            }
             rank.target.engine.forget();
             rank.health.restarted(clock::now());
         }
@@ -344,7 +349,6 @@ fn drain_feed(
         drain: Drain::new(&drain, clock::now()),
         place: format!("worker {}", config.name),
         limits: limits.clone(),
-        emptied: Arc::default(),
         alarm,
     }
 }

@@ -36,8 +36,6 @@ pub struct DrainFeed {
     pub place: String,
     /// Bounds.
     pub limits: EventLimits,
-    /// Told by the supervisor that the ranks' parts of the index were emptied.
-    pub emptied: Arc<Notify>,
     /// Wakes the worker's supervisor when nobody listens there.
     pub alarm: Arc<Notify>,
 }
@@ -75,7 +73,6 @@ pub async fn run_drain(mut feed: DrainFeed, stop: CancellationToken) {
 impl DrainFeed {
     async fn poll(&mut self) {
         let (mut pause, mut said, mut strays) = (PAUSE, None, Strays::default());
-        let emptied = Arc::clone(&self.emptied);
         loop {
             let mut actions = Vec::new();
             let longest = match self.ask(&mut actions).await {
@@ -99,16 +96,7 @@ impl DrainFeed {
             self.obey(&actions);
             self.report();
             self.tell_strays(&mut strays);
-            tokio::select! {
-                () = sleep(pause.min(longest)) => {}
-                // Not while an answer is awaited: what it tells would be lost with it.
-                () = emptied.notified() => {
-                    let mut actions = Vec::new();
-                    self.drain.emptied(&mut actions);
-                    self.obey(&actions);
-                    self.report();
-                }
-            }
+            sleep(pause.min(longest)).await;
             pause = (pause * 2).min(longest);
         }
     }

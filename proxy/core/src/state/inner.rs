@@ -107,13 +107,18 @@ impl Inner {
     }
 
     pub(super) fn restart_target(&mut self, id: TargetId) {
+        self.void_bookings(id);
+        let Some(slot) = self.slot(id) else { return };
+        self.index.clear_cache(slot);
+        self.unlearn(slot);
+    }
+
+    pub(super) fn void_bookings(&mut self, id: TargetId) {
         let Some(slot) = self.slot(id) else { return };
         self.void(RecordPlace::Target(slot));
         if let Some(worker) = self.worker_of(slot) {
             self.void(RecordPlace::Worker(worker));
         }
-        self.index.clear_cache(slot);
-        self.unlearn(slot);
         if let Some(ledger) = self.ledger_mut(slot) {
             // A snapshot from before the restart must not book unseen.
             *ledger = TargetLedger::new(id, ledger.block_size, ledger.epoch + 1);

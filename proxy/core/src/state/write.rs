@@ -48,6 +48,12 @@ impl RoutingState {
         turn.step(|inner| inner.restart_target(id));
     }
 
+    /// As [`RoutingState::restart_target`], but what is cached there is somebody else's to clear: a feed that tells by itself which
+    /// process it hears.
+    pub fn void_bookings(&self, id: TargetId) {
+        self.inner.write().step(|inner| inner.void_bookings(id));
+    }
+
     // Cache: the feeds, one writer per target.
 
     /// Applies one event of a target, and confirms the pending blocks that it stored. [`CacheEvent::Cleared`] also ends

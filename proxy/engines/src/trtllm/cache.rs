@@ -44,11 +44,6 @@ impl RankCache {
         Self { translation, key: None, held: HashMap::new(), held_max }
     }
 
-    /// Whether nothing is known to be held.
-    pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
-
     /// From now on nothing is known to be held.
     pub(super) fn forget(&mut self) {
         self.held.clear();

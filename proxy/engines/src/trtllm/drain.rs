@@ -131,14 +131,6 @@ impl Drain {
         }
     }
 
-    /// The ranks' parts of the index were emptied from outside, as for a worker that seems to be gone. If it is not, what they held is
-    /// not told again; a rank that held nothing lacks nothing.
-    pub fn emptied(&mut self, out: &mut Vec<(usize, FeedAction)>) {
-        for (number, rank) in self.ranks.iter_mut().enumerate().filter(|(_, rank)| !rank.cache.is_empty()) {
-            rank.lose(number, out);
-        }
-    }
-
     /// The index lacks a block of this rank that it was told of, as its cap has cost it that. What it has is right, and not all:
     /// nothing can be read again, so nothing is cleared either.
     pub fn unknown_parent(&mut self, number: usize) {

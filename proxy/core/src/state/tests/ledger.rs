@@ -52,6 +52,20 @@ fn guards_are_harmless_after_a_restart_or_removal() {
 }
 
 #[test]
+fn bookings_are_void_and_the_cache_is_kept_where_a_feed_sees_to_it() {
+    let fleet = Fleet::new(1, StateConfig::default());
+    let prompt = prompt(&[1, 2], 3);
+    let booking = fleet.book(0, &prompt, 0);
+    fleet.store(0, None, &[(11, 1)], Device);
+    fleet.state.void_bookings(fleet.ids[0]);
+    assert!(!booking.is_live());
+    assert_eq!((fleet.prefill(0), fleet.prefill(1)), (0, 0));
+    assert_eq!(fleet.device(0, &[1, 2]), 1);
+    fleet.state.restart_target(fleet.ids[0]);
+    assert_eq!(fleet.device(0, &[1, 2]), 0);
+}
+
+#[test]
 fn sequences_share_the_prompt_but_not_its_tail() {
     let fleet = Fleet::new(1, StateConfig { track_output_blocks: true, ..StateConfig::default() });
     let prompt = prompt(&[1, 2], 3);

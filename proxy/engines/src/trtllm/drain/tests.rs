@@ -130,25 +130,6 @@ fn a_worker_that_is_gone_is_forgotten_and_one_that_is_slow_is_not() {
 }
 
 #[test]
-fn a_worker_that_only_seemed_to_be_gone_is_in_doubt_where_it_held_anything() {
-    let mut rig = Rig::new();
-    rig.answer(&[event(0, 0, &created()), event(1, 0, &created()), event(0, 1, &stored(None, &[block(1)]))]);
-    rig.tell(Drain::emptied);
-    assert_eq!(rig.standing(0), (vec![], Completeness::Unreplayed, Some(2)));
-    assert_eq!(rig.standing(1), (vec![], Completeness::Complete, Some(1)));
-    // It is there, and goes on: what it stores is known, and not all that it holds.
-    rig.answer(&[event(0, 2, &stored(None, &[block(2)])), event(1, 1, &stored(None, &[block(3)]))]);
-    assert_eq!(rig.standing(0), (vec![2], Completeness::Unreplayed, Some(3)));
-    assert_eq!(rig.standing(1), (vec![3], Completeness::Complete, Some(2)));
-    // It was gone.
-    rig.tell(Drain::emptied);
-    rig.answer(&[event(0, 0, &created()), event(1, 0, &created())]);
-    for rank in 0..2 {
-        assert_eq!(rig.standing(rank), (vec![], Completeness::Complete, Some(1)));
-    }
-}
-
-#[test]
 fn partial_blocks_and_what_is_no_text_are_passed_over_with_all_behind_them() {
     let mut rig = Rig::new();
     let partial = r#"{"block_hash":2,"tokens":[]}"#.to_owned();
