@@ -146,7 +146,7 @@ async fn after_any_fault(wire: Wire) {
     for (seed, again) in (1_000_000..1_000_008).flat_map(|seed| [(seed, false), (seed, true)]) {
         proxy.settled(&fleet).await;
         let reply = proxy.client.post("/v1/completions", &completion(seed, 200)).await;
-        let promised = u64::from(reply.number("x-rankwise-expected-cached-tokens"));
+        let promised = reply.promised_tokens();
         assert_eq!((promised, reply.cached_tokens()), if again { (192, 192) } else { (0, 0) });
     }
     fleet.stop().await;

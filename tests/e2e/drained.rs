@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Client, Proxy, Reply, UNTRUSTED, address_of, completion, fast, fleet, metric, wait_until,
+    Client, Proxy, UNTRUSTED, address_of, ask, completion, exact, fast, fleet, metric, wait_until,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -38,12 +38,6 @@ fn prompt(seed: u64) -> Value {
     completion(seed, 200)
 }
 
-async fn ask(proxy: &Proxy, seed: u64) -> Reply {
-    let reply = proxy.client.post(COMPLETIONS, &prompt(seed)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply
-}
-
 /// Asks a server past the proxy, which chooses the rank if none is named.
 async fn ask_server(server: SocketAddr, rank: Option<u32>, seed: u64) {
     let mut body = prompt(seed);
@@ -53,22 +47,6 @@ async fn ask_server(server: SocketAddr, rank: Option<u32>, seed: u64) {
     }
     let reply = Client::new(server).post(COMPLETIONS, &body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-}
-
-fn promised(reply: &Reply) -> u64 {
-    reply.number("x-rankwise-expected-cached-tokens").into()
-}
-
-/// Asks for these prompts; each promise is kept to the token. The tokens that were cached.
-async fn exact(proxy: &Proxy, fleet: &Fleet, seeds: impl IntoIterator<Item = u64>) -> u64 {
-    let mut cached = 0;
-    for seed in seeds {
-        proxy.settled(fleet).await;
-        let reply = ask(proxy, seed).await;
-        assert_eq!(reply.cached_tokens(), promised(&reply), "prompt {seed}");
-        cached += reply.cached_tokens();
-    }
-    cached
 }
 
 /// Waits until the proxy has read all that the only worker has told, whatever it made of it.
@@ -148,7 +126,7 @@ async fn events_that_overflow_leave_a_rank_in_doubt_until_what_was_lost_is_gone(
     for seed in 100..110 {
         caught_up(&proxy, &fleet).await;
         let reply = ask(&proxy, seed).await;
-        assert!(promised(&reply) <= reply.cached_tokens(), "prompt {seed}");
+        assert!(reply.promised_tokens() <= reply.cached_tokens(), "prompt {seed}");
     }
 
     let mut seed = 200;
@@ -161,7 +139,7 @@ async fn events_that_overflow_leave_a_rank_in_doubt_until_what_was_lost_is_gone(
     .await;
     caught_up(&proxy, &fleet).await;
     let reply = ask(&proxy, seed - 1).await;
-    assert_eq!((promised(&reply), reply.cached_tokens()), (192, 192));
+    assert_eq!((reply.promised_tokens(), reply.cached_tokens()), (192, 192));
     // From an empty cache on it is exact.
     wait_until("the engine to be idle", async || worker.clear_caches()).await;
     ask_server(server, Some(0), 1000).await;
@@ -191,7 +169,7 @@ async fn two_that_drain_a_server_notice_and_promise_nothing_wrong() {
     for proxy in [&first, &second] {
         for seed in (0..2).chain(100..104) {
             let reply = ask(proxy, seed).await;
-            assert!(promised(&reply) <= reply.cached_tokens(), "prompt {seed}");
+            assert!(reply.promised_tokens() <= reply.cached_tokens(), "prompt {seed}");
         }
     }
 

@@ -46,7 +46,7 @@ async fn exact(proxy: &Proxy, fleet: &rankwise_sim::Fleet, seeds: std::ops::Rang
         proxy.settled(fleet).await;
         let reply = proxy.client.post(COMPLETIONS, &body).await;
         assert!(is_whole(&reply), "{}", reply.text());
-        assert_eq!(u64::from(reply.number("x-rankwise-expected-cached-tokens")), reply.cached_tokens());
+        assert_eq!(reply.promised_tokens(), reply.cached_tokens());
         cached += reply.cached_tokens();
     }
     cached

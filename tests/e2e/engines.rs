@@ -7,7 +7,7 @@ use rankwise_sim::{EngineWire, Fault, Fleet, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Proxy, Reply, arrival_of, assert_pinned, chat, completion, fast, fleet, metric, streamed, text,
+    Proxy, Reply, arrival_of, assert_pinned, chat, completion, exact, fast, fleet, metric, streamed, text,
     wait_until,
 };
 
@@ -107,23 +107,6 @@ async fn trtllm_is_told_by_its_own_words() {
     told_by_its_own_words(EngineWire::Trtllm).await;
 }
 
-fn promised(reply: &Reply) -> u64 {
-    reply.number("x-rankwise-expected-cached-tokens").into()
-}
-
-/// What was asked before is found, and each promise is kept. The tokens that were cached.
-async fn exact(proxy: &Proxy, fleet: &Fleet, seeds: impl IntoIterator<Item = u64>) -> u64 {
-    let mut cached = 0;
-    for seed in seeds {
-        proxy.settled(fleet).await;
-        let reply = proxy.client.post(COMPLETIONS, &completion(seed, 200)).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        assert_eq!(reply.cached_tokens(), promised(&reply), "prompt {seed}");
-        cached += reply.cached_tokens();
-    }
-    cached
-}
-
 async fn loses_events(engine: EngineWire) {
     let fleet = fleet(spec(engine, 1, 2)).await;
     let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
@@ -185,7 +168,7 @@ async fn is_silent(engine: EngineWire) {
         assert_eq!(reply.status, 200, "{}", reply.text());
         if reply.number("x-rankwise-dp-rank") == 0 {
             on_silent += 1;
-            assert_eq!(promised(&reply), 0);
+            assert_eq!(reply.promised_tokens(), 0);
         }
     }
     assert!(on_silent > 0);

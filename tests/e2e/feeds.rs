@@ -1,11 +1,11 @@
 //! KV-event feeds that lose, lie, fall silent and start again: the index comes back to what the engines hold, and promises
 //! nothing until it does.
 
-use rankwise_sim::{Fault, Fleet, FleetSpec};
+use rankwise_sim::{Fault, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Gate, Proxy, Reply, UNTRUSTED, address_of, ask_engine, completion, fast, fleet, metric, wait_until,
+    Gate, Proxy, UNTRUSTED, address_of, ask, ask_engine, completion, exact, fast, fleet, metric, wait_until,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -16,28 +16,6 @@ fn two_ranks() -> FleetSpec {
 
 fn four_ranks() -> FleetSpec {
     FleetSpec { workers: 2, ranks: 2, ..fast() }
-}
-
-async fn ask(proxy: &Proxy, seed: u64) -> Reply {
-    let reply = proxy.client.post(COMPLETIONS, &completion(seed, 200)).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply
-}
-
-fn promised(reply: &Reply) -> u64 {
-    reply.number("x-rankwise-expected-cached-tokens").into()
-}
-
-/// Prompts asked before find their blocks; each promise is kept. The tokens that were cached.
-async fn exact(proxy: &Proxy, fleet: &Fleet, seeds: impl IntoIterator<Item = u64>) -> u64 {
-    let mut cached = 0;
-    for seed in seeds {
-        proxy.settled(fleet).await;
-        let reply = ask(proxy, seed).await;
-        assert_eq!(reply.cached_tokens(), promised(&reply), "prompt {seed}");
-        cached += reply.cached_tokens();
-    }
-    cached
 }
 
 async fn sum(proxy: &Proxy, family: &str, labels: &[&str]) -> f64 {
@@ -89,9 +67,9 @@ async fn a_silent_rank_promises_nothing() {
         match reply.number("x-rankwise-dp-rank") {
             0 => {
                 on_silent += 1;
-                assert_eq!(promised(&reply), 0);
+                assert_eq!(reply.promised_tokens(), 0);
             }
-            _ => assert!(promised(&reply) <= reply.cached_tokens()),
+            _ => assert!(reply.promised_tokens() <= reply.cached_tokens()),
         }
     }
     assert!(on_silent > 0);
@@ -100,7 +78,7 @@ async fn a_silent_rank_promises_nothing() {
     fleet.workers()[0].heal();
     for seed in 0..12 {
         let reply = ask(&proxy, seed).await;
-        assert!(promised(&reply) <= reply.cached_tokens(), "prompt {seed}");
+        assert!(reply.promised_tokens() <= reply.cached_tokens(), "prompt {seed}");
     }
     // From an empty cache on it is exact.
     wait_until("the engine to be idle", async || fleet.workers()[0].clear_caches()).await;
@@ -138,7 +116,7 @@ async fn a_rank_whose_batches_name_another_is_not_trusted_until_they_are_its_own
     assert_eq!(rank(&proxy, "w0", 0).await["index"]["blocks"], 0);
     for seed in (0..2).chain(100..104) {
         let reply = ask(&proxy, seed).await;
-        assert!(reply.number("x-rankwise-dp-rank") == 1 || promised(&reply) == 0);
+        assert!(reply.number("x-rankwise-dp-rank") == 1 || reply.promised_tokens() == 0);
     }
     assert!(!is_untrusted(1).await, "the other one speaks for itself");
     let errors = async |rank| sum(&proxy, "rankwise_kv_event_errors_total", &["worker=\"w0\"", rank]).await;
@@ -167,7 +145,7 @@ async fn without_replay_nothing_is_promised() {
     fleet.workers()[0].fault(Fault::NoReplay);
     let proxy = Proxy::serving(&fleet, &["--policy", "kv"]).await;
     for seed in 0..8 {
-        assert_eq!(promised(&ask(&proxy, seed).await), 0);
+        assert_eq!(ask(&proxy, seed).await.promised_tokens(), 0);
     }
     // Bit 1: the index is not to be trusted.
     assert_eq!(rank(&proxy, "w0", 0).await["condition"].as_u64().expect("bits") & 2, 2);
@@ -210,7 +188,7 @@ async fn restarted(announced: bool) {
                 failed += 1;
                 continue;
             }
-            assert_eq!(reply.cached_tokens(), promised(&reply), "prompt {seed}");
+            assert_eq!(reply.cached_tokens(), reply.promised_tokens(), "prompt {seed}");
             cached += if round == 1 { reply.cached_tokens() } else { 0 };
         }
     }
@@ -246,7 +224,7 @@ async fn proxies_side_by_side_are_all_exact() {
             second.settled(&fleet).await;
             let proxy = if (seed + round) % 2 == 0 { &first } else { &second };
             let reply = ask(proxy, seed).await;
-            assert_eq!(reply.cached_tokens(), promised(&reply), "prompt {seed}");
+            assert_eq!(reply.cached_tokens(), reply.promised_tokens(), "prompt {seed}");
             // What one proxy sent, the other finds.
             assert_eq!(reply.cached_tokens() > 160, round == 1, "prompt {seed}");
         }
@@ -323,10 +301,10 @@ async fn what_a_new_process_stores_before_it_serves_is_kept() {
     proxy.settled(&fleet).await;
     for seed in [100, 101] {
         let reply = ask(&proxy, seed).await;
-        assert_eq!((promised(&reply), reply.cached_tokens()), (192, 192), "prompt {seed}");
+        assert_eq!((reply.promised_tokens(), reply.cached_tokens()), (192, 192), "prompt {seed}");
     }
     for seed in 0..6 {
-        assert_eq!(promised(&ask(&proxy, seed).await), 0, "prompt {seed}");
+        assert_eq!(ask(&proxy, seed).await.promised_tokens(), 0, "prompt {seed}");
     }
     fleet.stop().await;
 }

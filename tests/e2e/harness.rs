@@ -9,6 +9,7 @@ mod metrics;
 #[path = "../../proxy/policy-host/tests/policies/text.rs"]
 #[expect(dead_code, reason = "shared with the tests of the policy host")]
 pub mod policy_text;
+mod promises;
 mod proxy;
 mod publisher;
 mod raw_engine;
@@ -21,6 +22,7 @@ pub use guest::decide_by;
 pub use health::{UNWATCHED, all_in, failures, is_whole, out, two_workers};
 pub use lanes::{all_at_once, all_in_step};
 pub use metrics::metric;
+pub use promises::{ask, exact};
 pub use proxy::{Proxy, config_file};
 pub use publisher::Publisher;
 pub use raw_engine::RawEngine;

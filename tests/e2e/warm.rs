@@ -5,9 +5,8 @@ use std::path::Path;
 
 use rankwise_sim::{Fleet, FleetSpec};
 
-use crate::harness::{Proxy, completion, fast, fleet};
+use crate::harness::{Proxy, exact, fast, fleet};
 
-const COMPLETIONS: &str = "/v1/completions";
 const PROMPTS: std::ops::Range<u64> = 0..6;
 
 /// Engines that can replay next to nothing: what a new feed has not heard, it never will.
@@ -23,15 +22,7 @@ async fn proxy(fleet: &Fleet, folder: &Path) -> Proxy {
 
 /// Asks all prompts; the tokens that were cached, all of which were promised and no others.
 async fn ask_all(proxy: &Proxy, fleet: &Fleet) -> u64 {
-    let mut cached = 0;
-    for seed in PROMPTS {
-        proxy.settled(fleet).await;
-        let reply = proxy.client.post(COMPLETIONS, &completion(seed, 200)).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let promised = reply.number("x-rankwise-expected-cached-tokens");
-        assert_eq!(reply.cached_tokens(), u64::from(promised), "prompt {seed}");
-        cached += reply.cached_tokens();
-    }
+    let cached = exact(proxy, fleet, PROMPTS).await;
     proxy.settled(fleet).await;
     cached
 }

@@ -74,6 +74,11 @@ impl Reply {
         self.json()["usage"].clone()
     }
 
+    /// Tokens that the proxy expected to be cached.
+    pub fn promised_tokens(&self) -> u64 {
+        self.number("x-rankwise-expected-cached-tokens").into()
+    }
+
     /// `usage.prompt_tokens_details.cached_tokens`.
     pub fn cached_tokens(&self) -> u64 {
         self.usage()["prompt_tokens_details"]["cached_tokens"].as_u64().expect("cached_tokens in the usage")
