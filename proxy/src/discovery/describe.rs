@@ -54,6 +54,11 @@ pub(super) fn named_instance(headers: &HeaderMap) -> Option<u64> {
 }
 
 impl Description {
+    /// Tokens per block of what is drained from it, if it is drained and that is known.
+    pub(super) fn drained_in(&self) -> Option<BlockSize> {
+        self.block_size.filter(|_| self.drained)
+    }
+
     /// What is sent with every request to it besides what config says.
     pub(super) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let id = self.instance.map(HeaderValue::from);

@@ -146,7 +146,7 @@ impl Registration {
                 };
                 has_events = true;
                 feeds.spawn(feeds::run(feed, stop.clone()));
-            } else if description.drained && description.block_size.is_some() {
+            } else if description.drained_in().is_some() {
                 has_events = true;
             } else {
                 // Nothing tells what it holds, so that is learned from what it is sent.
@@ -180,7 +180,7 @@ impl Registration {
                 heard,
             });
         }
-        if let Some(block_size) = description.block_size.filter(|_| description.drained) {
+        if let Some(block_size) = description.drained_in() {
             let feed = drain_feed(pool, config, &ranks, block_size, Arc::clone(&alarm), events);
             feeds.spawn(feeds::run_drain(feed, stop.clone()));
         }
@@ -219,7 +219,7 @@ impl Registration {
     /// same, behind a port that was closed for a moment, what it holds is read again; where it is drained nothing can be, and the
     /// events tell themselves by which process they are.
     pub(super) fn restarted(&self, pool: &Pool) {
-        let is_drained = self.description.drained && self.description.block_size.is_some();
+        let is_drained = self.description.drained_in().is_some();
         for rank in &self.worker.ranks {
             if is_drained {
                 pool.state.void_bookings(rank.target.id);

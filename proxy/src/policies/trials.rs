@@ -24,8 +24,7 @@ impl PoolPolicies {
     pub fn current(&self, lane: Lane) -> (Lane, Current) {
         if lane == Lane::Canary {
             let canary = self.canary.current();
-            let now = clock::now();
-            if canary.activation().is_some_and(|activation| !activation.window().rests(now)) {
+            if canary.activation().is_some_and(|activation| !activation.window().rests(clock::now())) {
                 return (Lane::Canary, canary);
             }
         }

@@ -8,6 +8,9 @@ use rustc_hash::FxHashMap;
 /// More settings than these are in use at once where each client brings tools of its own; then all are found out again.
 const ENDINGS_MAX: usize = 1024;
 
+/// A longer one repeats what a client gave the template, and is not kept.
+const BYTES_MAX: usize = 1024;
+
 /// Found once for each name, for all threads.
 #[derive(Default)]
 pub(super) struct Endings {
@@ -21,6 +24,9 @@ impl Endings {
 
     pub(super) fn put(&self, name: u128, ending: String) -> Arc<str> {
         let ending: Arc<str> = ending.into();
+        if ending.len() > BYTES_MAX {
+            return ending;
+        }
         let mut known = self.known.lock();
         if known.len() >= ENDINGS_MAX {
             known.clear();
@@ -42,5 +48,14 @@ mod tests {
             assert_eq!(endings.get(name).as_deref(), Some(name.to_string().as_str()));
             assert!(endings.known.lock().len() <= ENDINGS_MAX);
         }
+    }
+
+    #[test]
+    fn long_ones_are_not_kept() {
+        let endings = Endings::default();
+        for (name, bytes) in [(1, BYTES_MAX), (2, BYTES_MAX + 1)] {
+            assert_eq!(endings.put(name, "a".repeat(bytes)).len(), bytes);
+        }
+        assert!(endings.get(1).is_some() && endings.get(2).is_none());
     }
 }

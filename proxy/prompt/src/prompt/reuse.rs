@@ -19,8 +19,8 @@ const STRETCH: usize = 1024;
 /// Nodes in one line: what comes after is encoded in one part.
 const DEPTH_MAX: usize = 4096;
 
-/// Fields besides the messages that a prompt, or who may share it, depends on.
-const SETTINGS: [Field; 8] = [
+/// What a template is given besides the messages.
+const GIVEN: [Field; 6] = [
     Field::Tools,
     Field::ToolChoice,
     Field::Documents,
@@ -28,9 +28,10 @@ const SETTINGS: [Field; 8] = [
     Field::ReasoningEffort,
     // A template may look at it before its messages.
     Field::AddGenerationPrompt,
-    Field::AddSpecialTokens,
-    Field::CacheSalt,
 ];
+
+/// What else a prompt's ids, or who may share them, depends on.
+const SETTINGS: [Field; 2] = [Field::AddSpecialTokens, Field::CacheSalt];
 
 /// A place in a text where a node is to be, and the name it gets.
 #[derive(Clone, Copy, Debug)]
@@ -247,13 +248,13 @@ impl PromptEncoder {
         bytes.extend_from_slice(&hashing.namespace.0.to_le_bytes());
         bytes.extend(hashing.sizes.iter().flat_map(|size| size.0.to_le_bytes()));
         bytes.extend_from_slice(&u32::MAX.to_le_bytes());
-        let settings: &[Field] = match kind {
-            Kind::Body => &SETTINGS,
-            Kind::Text => &[Field::AddSpecialTokens, Field::CacheSalt],
+        let given: &[Field] = match kind {
+            Kind::Body => &GIVEN,
+            Kind::Text => &[],
         };
         bytes.push(body.api() as u8);
         bytes.push(body.dialect() as u8);
-        for field in settings {
+        for field in given.iter().chain(&SETTINGS) {
             let value = body.get(*field).map_or(&[][..], Raw::bytes);
             bytes.extend_from_slice(&value.len().to_le_bytes());
             bytes.extend_from_slice(value);
@@ -271,15 +272,7 @@ enum Kind {
 
 /// What decides over the text behind the messages, as a name.
 fn ending_name(body: &Body, cache: &PromptCache) -> u128 {
-    let settings = [
-        Field::Tools,
-        Field::ToolChoice,
-        Field::Documents,
-        Field::ChatTemplateKwargs,
-        Field::ReasoningEffort,
-        Field::AddGenerationPrompt,
-    ];
-    settings.iter().fold(body.dialect() as u128, |name, field| {
+    GIVEN.iter().fold(body.dialect() as u128, |name, field| {
         cache.follow(name, body.get(*field).map_or(&[][..], Raw::bytes))
     })
 }
