@@ -10,7 +10,8 @@ whoever asks first. This file runs that very server and adds:
   the engine indexes a list with it.
 * KV events, published per rank over ZMQ in vLLM's layout with replay: PUB on RANKWISE_KV_PORT (5557) + rank, ROUTER on
   RANKWISE_REPLAY_PORT (5657) + rank, bound to RANKWISE_KV_HOST (*).
-* GET /rankwise/worker: what the server is. GET /rankwise/loads: how busy each rank is, as far as the engine tells.
+* GET /rankwise/worker: what the server is, and what is wrong with it. GET /rankwise/loads: how busy each rank is, as far
+  as the engine tells.
 * /kv_cache_events and /metrics are gone: a second reader would take events from this one.
 
 It needs tensorrt_llm and pyzmq, which tensorrt_llm brings along. Written against the sources of 1.2 and 1.3rc; it has not
@@ -33,13 +34,19 @@ log = logging.getLogger("rankwise")
 
 RANK_HEADER = b"x-data-parallel-rank"
 HIDDEN = {"/kv_cache_events", "/metrics"}
-# Batches kept for replay, per rank.
+# Batches kept for replay, and waiting to be published at most, per rank.
 RING = 10_000
+# Blocks that are remembered of one rank at most: more are a loss of all of them.
+HELD_MAX = 4_000_000
 END = b"\xff" * 8
 # Versions before 1.3 wait so long in the engine when there is nothing.
 DRAIN_TIMEOUT_S = 2
 DRAIN_PAUSE_S = 0.005
 STATS_PAUSE_S = 0.25
+# After what should not happen, so that it fills no log.
+FAILURE_PAUSE_S = 1
+# Those of attention_dp_config by which the engine places requests itself.
+ROUTING = ("kv_cache_routing_conversation_affinity", "enable_kv_cache_aware_routing")
 
 # The rank that the request of this task names.
 asked_rank = contextvars.ContextVar("asked_rank", default=None)
@@ -95,8 +102,10 @@ class Rank:
     def __init__(self, block_size):
         self.block_size = block_size
         self.next_id = None
-        self.window = None
-        # Names of whole blocks held: parent, tokens, salt, cache level.
+        # Which of the rank's caches counts: its window, and its group of layers.
+        self.cache = None
+        # Names of the blocks held: parent, tokens, salt, cache level. None for those that no prompt is found by: partial ones,
+        # those of something else than text, and what follows either.
         self.held = {}
 
     def take(self, event):
@@ -107,14 +116,14 @@ class Rank:
             # The buffer overflowed, or the engine began anew: there is no replay to be had from it.
             out += self.clear()
         self.next_id = event_id + 1
-        window = event.get("window_size")
-        if window is not None and (self.window is None or window > self.window):
-            # Of several windows the largest holds whole prefixes.
-            if self.window is not None:
-                out += self.clear()
-            self.window = window
-        if window is not None and window != self.window:
-            return out
+        cache = cache_of(event)
+        if self.cache is None:
+            self.cache = cache
+        if cache != self.cache:
+            if not counts_rather(cache, self.cache):
+                return out
+            out += self.clear()
+            self.cache = cache
         kind = data["type"]
         if kind == "created" or kind == "all_cleared":
             out += self.clear()
@@ -124,6 +133,8 @@ class Rank:
             out += self.removed(data["block_hashes"])
         elif kind == "updated":
             out += self.updated(data)
+        if len(self.held) > HELD_MAX:
+            out += self.clear()
         return out
 
     def clear(self):
@@ -132,19 +143,25 @@ class Rank:
 
     def stored(self, data):
         parent, out = data.get("parent_hash"), []
+        # Of a parent that is not known nothing is published either: no reader could place what follows it.
+        known = parent is None or self.held.get(parent) is not None
         for block in data["blocks"]:
-            tokens = [token["token_id"] for token in block["tokens"]]
-            plain = all(not token.get("token_extra_id") for token in block["tokens"])
-            if len(tokens) != self.block_size or not plain or block.get("mm_keys") or block.get("lora_id"):
-                # A partial block is no prefix of a longer prompt's blocks; what it is called is never heard of again here.
-                break
             name = block["block_hash"]
-            kept = (parent, array.array("I", tokens), block.get("cache_salt"), block.get("cache_level") or 0)
-            if name not in self.held:
+            known = known and self.is_whole(block)
+            if not known:
+                self.held[name] = None
+            elif self.held.get(name) is None:
+                tokens = array.array("I", [token["token_id"] for token in block["tokens"]])
+                kept = (parent, tokens, block.get("cache_salt"), block.get("cache_level") or 0)
                 self.held[name] = kept
                 out.append(self.block_stored(name, kept))
             parent = name
         return out
+
+    def is_whole(self, block):
+        """Whether it is as many tokens of text as a block has, and of the base model."""
+        plain = all(not token.get("token_extra_id") for token in block["tokens"])
+        return len(block["tokens"]) == self.block_size and plain and not block.get("mm_keys") and not block.get("lora_id")
 
     def block_stored(self, name, kept):
         parent, tokens, salt, level = kept
@@ -178,6 +195,16 @@ class Rank:
         return [self.block_stored(data["block_hash"], moved), block_removed(data["block_hash"], kept[3])]
 
 
+def cache_of(event):
+    """Which of a rank's caches: a model with attention windows has one for each, and may have one per group of layers."""
+    return event.get("window_size") or 0, event.get("layer_group_id") or 0
+
+
+def counts_rather(one, other):
+    """The largest window holds whole prefixes; of several of that size the first group's is as good as any."""
+    return (one[0], other[1]) > (other[0], one[1])
+
+
 def block_removed(name, level):
     return {"type": "BlockRemoved", "block_hashes": [wire(name)], "medium": medium(level)}
 
@@ -188,7 +215,11 @@ def medium(level):
 
 def wire(name):
     """A block's name: a number as it is, a hexadecimal digest as bytes."""
-    return name if isinstance(name, int) else bytes.fromhex(name)
+    if not isinstance(name, int):
+        return bytes.fromhex(name)
+    if not -(2**63) <= name < 2**64:
+        raise ValueError(f"a block hash beyond 64 bits: {name}")
+    return name
 
 
 # --- publishing
@@ -204,7 +235,8 @@ class Publisher(threading.Thread):
         self.zmq, self.rank = zmq, rank
         self.ring = collections.deque(maxlen=RING)
         self.sequence = 0
-        self.queue = collections.deque()
+        # What falls out unpublished shows as a gap, and cannot be replayed: readers know what that means.
+        self.queue = collections.deque(maxlen=RING)
         context = zmq.Context.instance()
         self.pub, self.router = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
         self.pub.bind(f"tcp://{host}:{port + rank}")
@@ -216,28 +248,37 @@ class Publisher(threading.Thread):
         self.wake_in.connect(f"inproc://rankwise-{id(self)}")
 
     def publish(self, events):
-        """Called by one thread only."""
-        self.queue.append(batch(time.time(), events, self.rank))
-        self.wake_in.send(b"")
+        """Called by one thread only, which serves requests besides: it never waits."""
+        payload = batch(time.time(), events, self.rank)
+        self.queue.append((struct.pack(">Q", self.sequence), payload))
+        self.sequence += 1
+        try:
+            self.wake_in.send(b"", self.zmq.NOBLOCK)
+        except self.zmq.ZMQError:
+            pass  # It has been woken a thousand times already, or everything ends.
 
     def run(self):
         poller = self.zmq.Poller()
         poller.register(self.wake_out, self.zmq.POLLIN)
         poller.register(self.router, self.zmq.POLLIN)
         while True:
-            ready = dict(poller.poll())
-            if self.wake_out in ready:
-                self.wake_out.recv()
-                while self.queue:
-                    self.send(self.queue.popleft())
-            if self.router in ready:
-                self.replay(self.router.recv_multipart())
+            try:
+                self.serve(dict(poller.poll()))
+            except self.zmq.ContextTerminated:
+                return
+            except Exception:
+                log.exception("rank %d: publishing", self.rank)
+                time.sleep(FAILURE_PAUSE_S)
 
-    def send(self, payload):
-        number = struct.pack(">Q", self.sequence)
-        self.sequence += 1
-        self.ring.append((number, payload))
-        self.pub.send_multipart([b"", number, payload])
+    def serve(self, ready):
+        if self.wake_out in ready:
+            self.wake_out.recv()
+            while self.queue:
+                number, payload = self.queue.popleft()
+                self.ring.append((number, payload))
+                self.pub.send_multipart([b"", number, payload])
+        if self.router in ready:
+            self.replay(self.router.recv_multipart())
 
     def replay(self, request):
         if len(request) != 3 or request[1] or len(request[2]) != 8:
@@ -260,7 +301,12 @@ class Worker:
         cache = getattr(args, "kv_cache_config", None)
         self.generator = generator
         self.tensor_parallel_size = getattr(args, "tensor_parallel_size", None) or 1
-        self.ranks = self.tensor_parallel_size if getattr(args, "enable_attention_dp", False) else 1
+        self.backend = getattr(args, "backend", None) or "pytorch"
+        # No other backend reads a rank.
+        has_ranks = getattr(args, "enable_attention_dp", False) and self.backend == "pytorch"
+        self.ranks = self.tensor_parallel_size if has_ranks else 1
+        routing = getattr(args, "attention_dp_config", None)
+        self.overruled_by = [name for name in ROUTING if setting(routing, name)]
         self.block_size = getattr(cache, "tokens_per_block", None) or 32
         self.block_reuse = bool(getattr(cache, "enable_block_reuse", True))
         self.blocks = None
@@ -276,16 +322,34 @@ class Worker:
             host = environ.get("RANKWISE_KV_HOST", "*")
             self.publishers = [publisher(rank, host, self.port, self.replay_port) for rank in range(self.ranks)]
         self.caches = [Rank(self.block_size) for _ in range(self.ranks)]
+        # Events that are no such event, or of no rank that there is.
+        self.unreadable = 0
+        self.say()
+
+    def say(self):
+        """What an operator should know of at the start."""
+        if self.backend != "pytorch":
+            log.warning("backend %s takes no rank: all of its GPUs are one; --backend pytorch has several", self.backend)
+        elif self.ranks == 1 and self.tensor_parallel_size > 1:
+            log.warning("without enable_attention_dp all %d GPUs are one rank", self.tensor_parallel_size)
+        for name in self.overruled_by:
+            log.warning("attention_dp_config.%s: the engine may serve a request on another rank than it names", name)
+        if not self.publishers:
+            log.warning("no kv events: enable_block_reuse and event_buffer_max_size of kv_cache_config are to be set")
 
     def about(self):
         events = {"port": self.port, "replay_port": self.replay_port, "topic": ""} if self.publishers else None
         return {
             "ranks": self.ranks,
             "tensor_parallel_size": self.tensor_parallel_size,
+            "backend": self.backend,
+            "overruled_by": self.overruled_by,
             "block_size": self.block_size,
             "blocks": self.blocks,
             "block_reuse": self.block_reuse,
             "events": events,
+            "unreadable_events": self.unreadable,
+            "silent_ranks": [publisher.rank for publisher in self.publishers if not publisher.is_alive()],
             "model_path": str(getattr(self.generator, "_hf_model_dir", None) or "") or None,
         }
 
@@ -307,16 +371,31 @@ class Worker:
         """Publishes what the engine said, one batch per rank."""
         out = [[] for _ in range(self.ranks)]
         for event in events:
-            rank = event.get("attention_dp_rank") or 0
-            if rank >= self.ranks:
-                log.error("an event of rank %d, and there are %d", rank, self.ranks)
+            try:
+                rank = event.get("attention_dp_rank") or 0
+                if not 0 <= rank < self.ranks:
+                    raise ValueError(f"of rank {rank}, and there are {self.ranks}")
+            except Exception as error:
+                # Whose it was nobody knows. If one of these ranks', the hole in its numbers will show.
+                self.count_unreadable(event, error)
                 continue
-            if event["data"]["type"] == "created" and event.get("window_size", 0) >= (self.caches[rank].window or 0):
-                self.blocks = event["data"]["num_blocks_per_cache_level"][0]
-            out[rank] += self.caches[rank].take(event)
+            try:
+                data = event["data"]
+                if data["type"] == "created" and cache_of(event)[0] >= (self.caches[rank].cache or (0, 0))[0]:
+                    self.blocks = data["num_blocks_per_cache_level"][0]
+                out[rank] += self.caches[rank].take(event)
+            except Exception as error:
+                self.count_unreadable(event, error)
+                out[rank] += self.caches[rank].clear()
         for rank, told in enumerate(out):
             if told:
                 self.publishers[rank].publish(told)
+
+    def count_unreadable(self, event, error):
+        self.unreadable += 1
+        # The first ones say what it is; a flood of them would say no more.
+        if self.unreadable & (self.unreadable - 1) == 0:
+            log.error("unreadable event, number %d: %r: %.500r", self.unreadable, error, event)
 
     def take_stats(self, rows):
         for row in rows:
@@ -342,10 +421,20 @@ class Worker:
                 pass  # It was empty.
             except Exception:
                 log.exception("reading from the engine")
-                await asyncio.sleep(1)
-            if items:
-                take(items)
+                await asyncio.sleep(FAILURE_PAUSE_S)
+            try:
+                if items:
+                    take(items)
+            except Exception:
+                log.exception("taking what the engine said")
+                self.forget()
+                await asyncio.sleep(FAILURE_PAUSE_S)
             await asyncio.sleep(pause)
+
+    def forget(self):
+        """What was told is lost: readers forget what they know."""
+        for publisher, cache in zip(self.publishers, self.caches):
+            publisher.publish(cache.clear())
 
     def start(self):
         """The tasks that read from the engine."""
@@ -395,6 +484,11 @@ class Middleware:
             await self.app(scope, receive, send)
         finally:
             asked_rank.reset(token)
+
+
+def setting(options, name):
+    """One of several options, given as an object or by name."""
+    return options.get(name) if isinstance(options, dict) else getattr(options, name, None)
 
 
 def error(message, code):

@@ -47,6 +47,16 @@ pub enum Blindness {
         /// How to start the engine so that it takes one.
         start: &'static str,
     },
+    /// The engine takes a rank, and may have another one serve the request.
+    RankOverruled {
+        /// The setting by which it does.
+        setting: String,
+    },
+    /// It told of events that cannot be read: what they were of is not in the index.
+    EventsUnreadable {
+        /// How many, since it was started.
+        count: u64,
+    },
     /// Answers do not tell how much of the prompt was cached, so that no promise can be checked.
     CachedTokensUntold {
         /// How to start the engine so that they do.
@@ -63,6 +73,7 @@ impl Blindness {
                 | Self::RankWithoutEvents { .. }
                 | Self::NoReplay { .. }
                 | Self::EndpointUnusable { .. }
+                | Self::EventsUnreadable { .. }
         )
     }
 
@@ -78,6 +89,8 @@ impl Blindness {
             Self::EndpointUnusable { .. } => "endpoint_unusable",
             Self::MetricsMissing => "metrics_missing",
             Self::RankNotTaken { .. } => "rank_not_taken",
+            Self::RankOverruled { .. } => "rank_overruled",
+            Self::EventsUnreadable { .. } => "events_unreadable",
             Self::CachedTokensUntold { .. } => "cached_tokens_untold",
         }
     }
@@ -107,6 +120,15 @@ impl fmt::Display for Blindness {
             ),
             Self::MetricsMissing => f.write_str("/metrics tells no engine: is it served on another address?"),
             Self::RankNotTaken { start } => write!(f, "no rank can be named to it: {start}"),
+            Self::RankOverruled { setting } => {
+                write!(
+                    f,
+                    "its own routing may serve a request on another rank than it names: turn {setting} off"
+                )
+            }
+            Self::EventsUnreadable { count } => {
+                write!(f, "{count} of its kv events could not be read: its log says why")
+            }
             Self::CachedTokensUntold { start } => write!(f, "answers do not tell cached_tokens: {start}"),
         }
     }

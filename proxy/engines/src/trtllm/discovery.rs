@@ -18,7 +18,13 @@ pub(super) const WORKER: &str = "/rankwise/worker";
 const SHIM: &str = "start trtllm-serve by proxy/engines/shim/rankwise_trtllm.py";
 const EVENTS: &str = "set kv_cache_config.event_buffer_max_size, such as 16384, in its options";
 const CACHING: &str = "set kv_cache_config.enable_block_reuse in its options";
+const BACKEND: &str = "start it with --backend pytorch: with any other all of its GPUs are one rank";
 const ATTENTION_DP: &str = "set enable_attention_dp in its options: without it all of its GPUs are one rank";
+
+/// The backend that has ranks.
+const PYTORCH: &str = "pytorch";
+/// Settings that are named at most.
+const SETTINGS_MAX: usize = 8;
 
 /// What the shim tells of the server it runs. Sockets of rank `r` are on the `r`th port from the first.
 #[derive(Debug, Deserialize)]
@@ -36,6 +42,43 @@ struct Told {
     events: Option<Sockets>,
     #[serde(default)]
     model_path: Option<String>,
+    #[serde(default)]
+    backend: Option<String>,
+    /// Settings by which the engine places requests itself.
+    #[serde(default)]
+    overruled_by: Vec<String>,
+    #[serde(default)]
+    unreadable_events: u64,
+    /// Ranks whose events it has stopped to publish.
+    #[serde(default)]
+    silent_ranks: Vec<u32>,
+}
+
+impl Told {
+    /// What leaves kv blind, by its own word.
+    fn findings(&self) -> Vec<Blindness> {
+        let mut findings = Vec::new();
+        if self.block_reuse == Some(false) {
+            findings.push(Blindness::PrefixCachingOff { start: CACHING });
+        }
+        if self.events.is_none() {
+            findings.push(Blindness::EventsOff { start: EVENTS });
+        }
+        if self.backend.as_deref().is_some_and(|backend| backend != PYTORCH) {
+            findings.push(Blindness::RankNotTaken { start: BACKEND });
+        } else if self.ranks == 1 && self.tensor_parallel_size.is_some_and(|size| size > 1) {
+            findings.push(Blindness::RankNotTaken { start: ATTENTION_DP });
+        }
+        let overruled =
+            |setting: &String| Blindness::RankOverruled { setting: format!("attention_dp_config.{setting}") };
+        findings.extend(self.overruled_by.iter().take(SETTINGS_MAX).map(overruled));
+        if self.unreadable_events > 0 {
+            findings.push(Blindness::EventsUnreadable { count: self.unreadable_events });
+        }
+        let silent = self.silent_ranks.iter().filter(|rank| **rank < self.ranks);
+        findings.extend(silent.map(|rank| Blindness::RankWithoutEvents { global_rank: *rank }));
+        findings
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,15 +142,7 @@ pub(crate) fn describe(
     if block_size.is_none() {
         findings.push(Blindness::BlockSizeUnknown);
     }
-    if told.block_reuse == Some(false) {
-        findings.push(Blindness::PrefixCachingOff { start: CACHING });
-    }
-    if told.events.is_none() {
-        findings.push(Blindness::EventsOff { start: EVENTS });
-    }
-    if told.ranks == 1 && told.tensor_parallel_size.is_some_and(|size| size > 1) {
-        findings.push(Blindness::RankNotTaken { start: ATTENTION_DP });
-    }
+    findings.extend(told.findings());
     let capacity = overrides.capacity_blocks.or(told.blocks).unwrap_or(0);
     let ranks = (0..ranks).map(|number| {
         let group = if overrides.independent_ranks { number } else { 0 };
@@ -212,6 +247,19 @@ mod tests {
         let worker = described(told, Overrides::default()).unwrap();
         let names: Vec<_> = worker.findings.iter().map(Blindness::name).collect();
         assert_eq!(names, ["block_size_unknown", "prefix_caching_off", "events_off", "rank_not_taken"]);
+        let told = TOLD.replace(
+            "\"ranks\":4",
+            r#""ranks":4,"backend":"pytorch","overruled_by":["enable_kv_cache_aware_routing"],
+               "unreadable_events":3,"silent_ranks":[2,9]"#,
+        );
+        let worker = described(&told, Overrides::default()).unwrap();
+        let said: Vec<_> = worker.findings.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("attention_dp_config.enable_kv_cache_aware_routing"), "{said:?}");
+        assert!(said[1].contains('3') && said[2].contains("rank 2"), "{said:?}");
+        let told = TOLD.replace("\"ranks\":4", r#""ranks":1,"backend":"_autodeploy""#);
+        let worker = described(&told, Overrides::default()).unwrap();
+        assert_eq!(worker.findings, [Blindness::RankNotTaken { start: BACKEND }]);
         let last_ports = TOLD.replace("5657", "65534");
         let worker = described(&last_ports, Overrides::default()).unwrap();
         assert_eq!(worker.findings.len(), 2, "{:?}", worker.findings);

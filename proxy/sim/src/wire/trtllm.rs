@@ -33,7 +33,7 @@ fn about(worker: &Worker) -> Value {
         || json!({"port": worker.ports().events.first(), "replay_port": worker.ports().replays.first(), "topic": spec.topic}),
     );
     json!({
-        "ranks": spec.ranks, "tensor_parallel_size": spec.ranks, "block_size": spec.block_size,
+        "backend": "pytorch", "ranks": spec.ranks, "tensor_parallel_size": spec.ranks, "block_size": spec.block_size,
         "blocks": spec.blocks_per_rank - 1, "block_reuse": true, "events": events,
         "model_path": worker.text.root().to_string_lossy(),
     })
