@@ -20,6 +20,7 @@ mod value;
 
 pub use decisions::{Decisions, Recording};
 pub use error::{ConfigError, Diagnostic};
+pub use file::Responses;
 pub use host::{FailureLimits, PolicyHost};
 pub use limits::{
     EventLimits, HealthLimits, IndexLimits, Limits, ListenerLimits, RequestLimits, SelectLimits,

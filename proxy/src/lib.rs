@@ -30,6 +30,7 @@ pub mod prompts;
 pub mod proving;
 pub mod replay;
 pub mod request;
+pub mod responses;
 pub mod run;
 pub mod sessions;
 pub mod signals;

@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, PoolMetrics};
 use crate::parity::Parity;
 use crate::policies::PoolPolicies;
 use crate::prompts::PromptSource;
+use crate::responses::KeptResponses;
 use crate::sessions::PoolSessions;
 use crate::upstream::SendLimits;
 use crate::warm::WarmIndex;
@@ -88,6 +89,8 @@ pub struct Pool {
     pub warm: Arc<WarmIndex>,
     /// Which requests belong together.
     pub sessions: PoolSessions,
+    /// Where responses are kept that later requests refer to.
+    pub responses: KeptResponses,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
     pub heal_cold_roots: bool,
     /// Bounds.
@@ -131,6 +134,8 @@ pub struct PoolParts {
     pub warm: Arc<WarmIndex>,
     /// Which requests belong together.
     pub sessions: PoolSessions,
+    /// Where responses are kept that later requests refer to.
+    pub responses: KeptResponses,
     /// Whether ranks whose early events are gone are asked to report again what they hold.
     pub heal_cold_roots: bool,
     /// Bounds.
@@ -156,6 +161,7 @@ impl Pool {
             key: parts.key,
             warm: parts.warm,
             sessions: parts.sessions,
+            responses: parts.responses,
             heal_cold_roots: parts.heal_cold_roots,
             limits: parts.limits,
             changed: Notify::new(),
@@ -225,6 +231,11 @@ impl Pool {
     /// # Errors
     /// 400 for a prompt that no engine would take.
     pub async fn prompt(&self, body: &Body, fields: &RoutingFields) -> Result<Option<Prompt>, ProxyError> {
+        if fields.previous_response_id.is_some() {
+            // What the server puts before it only the server knows.
+            self.shared_metrics.prompts.with_label_values(&[self.name.as_str(), "none"]).inc();
+            return Ok(None);
+        }
         let started = Instant::now();
         let workers = self.workers.current();
         let namespace = self.namespace(&fields.model, fields.cache_salt.as_deref());

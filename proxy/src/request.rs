@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod disaggregated;
 mod head;
+mod kept;
 mod models;
 mod outgoing;
 mod pin;
@@ -42,7 +43,8 @@ use crate::upstream::{Checkout, UpstreamPool};
 
 pub use admission::Admission;
 pub use answer::AnswerBody;
-use head::Route;
+use head::{Forwarded, Route};
+use kept::Follows;
 use pin::Pin;
 use place::{Decider, Peer, Placement};
 use relay::Relay;
@@ -115,13 +117,17 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let settings = &self.shared.settings;
         head::check_size(&head, settings.head_bytes_max, settings.headers_max)?;
-        let api = match head::route(&head.method, head.uri.path())? {
+        let forwarded = match head::route(&head.method, head.uri.path())? {
             Route::Models => return Ok(models::list(&self.shared.pools)),
-            Route::Generate(api) => api,
+            Route::Forwarded(forwarded) => forwarded,
         };
         let admitted = self.shared.admission.enter(settings.in_flight_max)?;
-        let mut story = Story::new(Rc::clone(&self.shared), id.clone(), api.name(), started, admitted);
-        match self.generate(api, &head, body, listener, id, &mut story).await {
+        let mut story = Story::new(Rc::clone(&self.shared), id.clone(), forwarded.name(), started, admitted);
+        let answered = match forwarded {
+            Forwarded::Generate(api) => self.generate(api, &head, body, listener, id, &mut story).await,
+            Forwarded::Kept(response) => self.ask_keeper(response, &head, body, id, &mut story).await,
+        };
+        match answered {
             Ok((pool, answer)) => Ok(self.relay(&pool, answer, story, head::shape(head.uri.path()))),
             Err(error) => {
                 story.refuse(&error);
@@ -149,13 +155,18 @@ impl Proxy {
         let names_none = fields.model.is_empty() && !api.needs_model();
         let pool = if names_none { pools.only()? } else { pools.serving(&fields.model)? };
         story.belongs_to(&pool);
+        let belongs = pool.sessions.belongs(&head.headers, &fields.session);
+        // A trusted client knows better.
+        let follows = if pin.is_none() { kept::previous(&pool, &fields, belongs.tenant_key)? } else { None };
+        if api == Api::Responses && fields.store {
+            story.may_be_kept(belongs.tenant_key);
+        }
         let prompt = if pool.policies.needs_prompt() { pool.prompt(&body, &fields).await? } else { None };
         story.prompt_tokens(prompt.as_ref().map_or(0, |prompt| prompt.tokens));
-        let belongs = pool.sessions.belongs(&head.headers, &fields.session);
         let draw = fastrand::u64(..);
         let prompt = prompt.as_ref();
         let body = body.bytes().clone();
-        let accepted = Accepted { id, api, draw, head, body, fields: &fields, prompt, belongs, pin };
+        let accepted = Accepted { id, api, draw, head, body, fields: &fields, prompt, belongs, pin, follows };
         let answer = self.serve(&pool, &accepted, story).await?;
         Ok((pool, answer))
     }
@@ -178,7 +189,8 @@ impl Proxy {
             outgoing::expose_decision(&mut parts.headers, placed, story.prefill.place());
         }
         story.answered(parts.status);
-        let scanner = Scanner::new(streamed);
+        let generates = story.placed().is_none_or(|placed| placed.generates);
+        let scanner = if generates { Scanner::new(streamed) } else { Scanner::unread(streamed) };
         let relay = Relay::new(body, checkout, scanner, story, shape, pool.limits.silence_max);
         Response::from_parts(parts, AnswerBody::Relayed(Box::new(relay)))
     }
@@ -223,6 +235,7 @@ struct Accepted<'a> {
     prompt: Option<&'a Prompt>,
     belongs: Belongs,
     pin: Option<Pin<'a>>,
+    follows: Option<Follows<'a>>,
 }
 
 /// Bytes of JSON per token, roughly: what a prompt that was not read is booked as.
@@ -262,6 +275,15 @@ impl Accepted<'_> {
             failed,
             pin: self.pin,
             peer,
+            keeper: self.follows.map(|follows| follows.keeper),
+        }
+    }
+
+    /// 503: there is no target that may be picked for it.
+    fn nothing_to_pick(&self, pool: &Pool) -> ProxyError {
+        match self.follows {
+            Some(follows) => kept::not_available(follows.id),
+            None => place::nothing_to_pick(pool),
         }
     }
 }

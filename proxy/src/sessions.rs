@@ -49,13 +49,16 @@ impl PoolSessions {
 
     /// The session is named by the configured header, else by one of the usual headers, else by the body.
     pub fn belongs(&self, headers: &HeaderMap, body: &SessionKeys) -> Belongs {
-        let filled = |name: &HeaderName| {
-            headers.get(name).map(|value| value.as_bytes().trim_ascii()).filter(|value| !value.is_empty())
-        };
-        let tenant_key = self.tenant_header.as_ref().and_then(filled).map_or(0, stable_key);
+        let filled = |name: &HeaderName| filled(headers, name);
+        let tenant_key = self.tenant_key(headers);
         let by_body = || body.prompt_cache_key.as_deref().map(str::as_bytes).filter(|key| !key.is_empty());
         let name = self.header.iter().chain(&HEADERS).find_map(filled).or_else(by_body);
         Belongs { session: name.map(|name| Session::named(name, tenant_key, &self.secret)), tenant_key }
+    }
+
+    /// The tenant of a request; 0 is none.
+    pub fn tenant_key(&self, headers: &HeaderMap) -> u64 {
+        self.tenant_header.as_ref().and_then(|name| filled(headers, name)).map_or(0, stable_key)
     }
 
     /// A hash of the prompt's first tokens, the same on every replica of the proxy; 0 without a token.
@@ -82,6 +85,10 @@ impl PoolSessions {
     pub fn count(&self) -> usize {
         self.table.len()
     }
+}
+
+fn filled<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    headers.get(name).map(|value| value.as_bytes().trim_ascii()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod generic;
 mod groups;
 mod harness;
 mod health;
+mod kept_responses;
 mod kv;
 mod lost_worker;
 mod other_ranks;

@@ -6,6 +6,7 @@
 
 pub mod event;
 pub mod fallback;
+pub mod generations;
 pub mod hash;
 pub mod ids;
 pub mod image;

@@ -1,10 +1,9 @@
 //! Where the last request of each session went.
 
-use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use twox_hash::XxHash3_64;
 
+use crate::generations::Generations;
 use crate::hash::HashKey;
 use crate::ids::{Millis, TargetId};
 
@@ -45,86 +44,34 @@ impl Session {
     }
 }
 
-/// The table, shared by all request threads. Bounded in number and in time.
-///
-/// In two generations: what is heard of goes into the recent one; when that is half of the bound or as old as the time to
-/// live, it becomes the older one, whose predecessor is forgotten. So of as many sessions as half of the bound, those
-/// heard of last, none is forgotten, and nothing need be sorted.
+/// The table, shared by all request threads. Bounded in number and in time: beyond either, those not heard of for longest are
+/// forgotten ([`Generations`]).
 #[derive(Debug)]
-pub struct Sessions {
-    shards: Vec<Mutex<Shard>>,
-    recent_max: usize,
-    ttl_ms: u64,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    recent: FxHashMap<u64, Home>,
-    older: FxHashMap<u64, Home>,
-    turned: Millis,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Home {
-    target: TargetId,
-    heard: Millis,
-}
-
-/// From this bound on the table is split, so that threads seldom meet at a lock.
-const SPLIT_FROM: usize = 1024;
-const SHARDS: usize = 16;
+pub struct Sessions(Generations<TargetId>);
 
 impl Sessions {
     /// For at most so many sessions (2 at least), each remembered for so long after its last request.
     pub fn new(sessions_max: usize, ttl_ms: u64) -> Self {
-        let shards = if sessions_max < SPLIT_FROM { 1 } else { SHARDS };
-        let recent_max = (sessions_max / shards / 2).max(1);
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), recent_max, ttl_ms }
+        Self(Generations::new(sessions_max, ttl_ms))
     }
 
     /// Where the session's last request went.
     pub fn home(&self, session: Session, now: Millis) -> Option<TargetId> {
-        let shard = self.shard(session).lock();
-        let home = shard.recent.get(&session.slot).or_else(|| shard.older.get(&session.slot))?;
-        (now.since(home.heard) < self.ttl_ms).then_some(home.target)
+        self.0.get(session.slot, now)
     }
 
     /// A request of the session goes there. Where the one before went.
     pub fn settle(&self, session: Session, target: TargetId, now: Millis) -> Option<TargetId> {
-        let mut shard = self.shard(session).lock();
-        let before = shard.recent.get(&session.slot).or_else(|| shard.older.get(&session.slot)).copied();
-        let full = !shard.recent.contains_key(&session.slot) && shard.recent.len() >= self.recent_max;
-        let forgotten = if full || now.since(shard.turned) >= self.ttl_ms {
-            shard.turned = now;
-            let recent = std::mem::take(&mut shard.recent);
-            std::mem::replace(&mut shard.older, recent)
-        } else {
-            FxHashMap::default()
-        };
-        shard.older.remove(&session.slot);
-        shard.recent.insert(session.slot, Home { target, heard: now });
-        drop(shard);
-        // Freeing a generation takes a while: nobody waits for it.
-        drop(forgotten);
-        before.filter(|home| now.since(home.heard) < self.ttl_ms).map(|home| home.target)
+        self.0.put(session.slot, target, now).before
     }
 
     /// Sessions in the table, some of which may have expired.
     pub fn len(&self) -> usize {
-        let held = |shard: &Mutex<Shard>| {
-            let shard = shard.lock();
-            shard.recent.len() + shard.older.len()
-        };
-        self.shards.iter().map(held).sum()
+        self.0.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn shard(&self, session: Session) -> &Mutex<Shard> {
-        // The map inside uses the low bits.
-        &self.shards[(session.slot >> 32) as usize % self.shards.len()]
+        self.0.is_empty()
     }
 }

@@ -148,6 +148,12 @@ impl Engine {
         }
     }
 
+    /// Whether what `/v1/responses` answers may be kept for later requests to refer to: in its server, for all of the worker's ranks.
+    /// Dynamo's frontends keep nothing; of other servers it is not known, and some pass over what is referred to.
+    pub fn keeps_responses(self) -> bool {
+        matches!(self, Self::Vllm | Self::Sglang | Self::Trtllm)
+    }
+
     /// The header by which it knows the turns of a conversation, where it chooses the rank itself and may keep them on one.
     pub fn conversation_header(self) -> Option<&'static str> {
         (self == Self::Trtllm).then_some(trtllm::CONVERSATION_HEADER)

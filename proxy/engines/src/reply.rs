@@ -5,6 +5,7 @@
 
 mod body;
 mod event;
+mod response_id;
 mod stream;
 
 pub use body::{BodyScanner, body_summary};
@@ -12,6 +13,8 @@ pub use stream::StreamScanner;
 
 /// Longest error message that is kept, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 256;
+/// Longest id of a response that is kept, bytes.
+pub const RESPONSE_ID_BYTES_MAX: usize = 256;
 
 /// Token counts of a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +85,9 @@ pub struct ReplySummary {
     pub done: bool,
     /// Lines longer than the bound, not looked into.
     pub lines_skipped: u64,
+    /// The id of a plain body; of a stream, that of the `response` that its first events hold. None if it is longer than
+    /// [`RESPONSE_ID_BYTES_MAX`], or further from the beginning than engines write it.
+    pub response_id: Option<String>,
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub struct RoutingFields {
     pub priority: Option<i32>,
     /// What might tell which conversation this belongs to.
     pub session: SessionKeys,
+    /// The response that this one goes on from: the server that keeps it puts what was said before into the prompt.
+    pub previous_response_id: Option<String>,
+    /// Whether the server may keep the answer for later requests to refer to: `store`, which is true by default.
+    pub store: bool,
 }
 
 /// Fields by which clients name their conversation or themselves. One that is not a string counts as absent.
@@ -45,7 +49,7 @@ impl Body {
     /// # Errors
     /// A [`BodyError`] that is the client's fault.
     pub fn routing_fields(&self) -> Result<RoutingFields, BodyError> {
-        self.refuse_state()?;
+        self.refuse_conversation()?;
         let model = match self.get(Field::Model) {
             Some(model) => model.string()?.into_owned(),
             None if self.api().needs_model() => return Err(missing(Field::Model)),
@@ -80,18 +84,24 @@ impl Body {
                 prompt_cache_key: lenient(Field::PromptCacheKey),
                 user: lenient(Field::User),
             },
+            previous_response_id: match self.api() {
+                Api::Responses => text(Field::PreviousResponseId)?,
+                _ => None,
+            },
+            // What is no boolean the engine has to judge.
+            store: self.get(Field::Store).is_none_or(|raw| raw.boolean().unwrap_or(true)),
         })
     }
 
-    /// What one server keeps another does not have, and nothing here knows which one has it.
-    fn refuse_state(&self) -> Result<(), BodyError> {
-        for field in [Field::PreviousResponseId, Field::Conversation] {
-            if let Some(raw) = self.get(field).filter(|_| self.api() == Api::Responses) {
-                let message = "not supported here: it refers to state that a single server keeps. Send the whole input instead";
-                return Err(raw.invalid(message.to_owned()));
+    /// No engine keeps conversations, and some would pass over the field.
+    fn refuse_conversation(&self) -> Result<(), BodyError> {
+        match self.get(Field::Conversation).filter(|_| self.api() == Api::Responses) {
+            Some(raw) => {
+                Err(raw
+                    .invalid("no engine here keeps conversations. Send the whole input instead".to_owned()))
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// How many prompts the body holds; checks that there is one.

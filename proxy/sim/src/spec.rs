@@ -123,6 +123,8 @@ pub struct FleetSpec {
     pub trtllm: TrtllmServer,
     /// Whether TensorRT-LLM keeps a conversation on the rank of its first turn where no rank is named.
     pub keeps_conversations: bool,
+    /// Whether servers keep responses for later requests to refer to.
+    pub stores_responses: bool,
     /// How vLLM lays them out.
     pub layout: EventLayout,
     /// Their topic.
@@ -173,6 +175,7 @@ impl Default for FleetSpec {
             publish_load: false,
             trtllm: TrtllmServer::default(),
             keeps_conversations: false,
+            stores_responses: false,
             layout: EventLayout::default(),
             topic: "kv-events".to_owned(),
             buffer_steps: 10_000,

@@ -32,6 +32,7 @@ mod responses;
 mod sglang;
 mod site;
 mod sockets;
+mod stored;
 mod text;
 mod tokens;
 mod transfer;

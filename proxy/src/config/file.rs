@@ -16,7 +16,9 @@ use super::located::Located;
 use super::named::AccessLog;
 use super::value::{Address, Secret, duration};
 
-pub use pool::{Discovery, EventSource, Policy, Pool, PoolLimits, Room, Sessions, Worker, WorkersFile};
+pub use pool::{
+    Discovery, EventSource, Policy, Pool, PoolLimits, Responses, Room, Sessions, Worker, WorkersFile,
+};
 
 /// The configuration of rankwise. Relative paths are relative to the folder of the file they are written in.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::decisions::Decisions;
-use super::file::Room;
+use super::file::{Responses, Room};
 use super::host::PolicyHost;
 use super::limits::Limits;
 use super::named::{AccessLog, BuiltInPolicy, EngineKind, Fallback, Lockstep, Role};
@@ -82,6 +82,8 @@ pub struct Pool {
     pub tokenizer: Option<PathBuf>,
     /// Which requests belong together.
     pub sessions: Sessions,
+    /// Where responses are kept.
+    pub responses: Responses,
     /// Its workers at the start; names and URLs are unique within the pool.
     pub workers: Vec<Worker>,
     /// Where further ones are found.

@@ -54,6 +54,8 @@ fn what_is_written_arrives() {
     assert_eq!(pool.retry_statuses.iter().map(http::StatusCode::as_u16).collect::<Vec<_>>(), [429, 503]);
     assert_eq!(pool.policy_headers, ["x-tenant", "x-session"]);
     assert!(pool.heal_cold_roots && !config.pools[1].heal_cold_roots);
+    assert_eq!(pool.responses.remembered_max.get(), 7000);
+    assert_eq!(pool.responses.ttl, Duration::from_secs(7200));
     assert!(config.listeners[1].trust_pins && !config.listeners[0].trust_pins);
     assert_eq!(config.limits.request.policy_headers_max.get(), 8);
     let [vllm, generic] = pool.workers.as_slice() else { panic!("{:?}", pool.workers) };

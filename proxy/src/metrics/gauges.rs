@@ -36,6 +36,7 @@ struct Page {
     index_bytes: GaugeVec,
     queued: GaugeVec,
     sessions: GaugeVec,
+    responses: GaugeVec,
     policy_info: GaugeVec,
     tokenizer_info: GaugeVec,
     prompt_cache_bytes: GaugeVec,
@@ -118,6 +119,7 @@ impl Page {
             index_bytes: gauge("rankwise_index_bytes", "Memory of the index, about.", &["pool"])?,
             queued: gauge("rankwise_queued_requests", "Waiting because their policy said so.", &["pool"])?,
             sessions: gauge("rankwise_sessions", "Sessions whose target is remembered.", &["pool"])?,
+            responses: gauge("rankwise_responses", "Responses whose worker is remembered.", &["pool"])?,
             policy_info: gauge(
                 "rankwise_policy_info",
                 "1 for the policy that was activated; serving tells what decides.",
@@ -188,6 +190,7 @@ impl Page {
         self.index_bytes.with_label_values(&[&pool.name]).set(stats.bytes as f64);
         self.queued.with_label_values(&[&pool.name]).set(pool.queued() as f64);
         self.sessions.with_label_values(&[&pool.name]).set(pool.sessions.count() as f64);
+        self.responses.with_label_values(&[&pool.name]).set(pool.responses.count() as f64);
         if let PromptMode::Local { encoder, .. } = &*pool.prompts.mode() {
             let kind = encoder.encoder().kind.to_string();
             let labels = [pool.name.as_str(), kind.as_str(), encoder.reuse().name()];

@@ -23,6 +23,8 @@ pub(super) struct PoolFamilies {
     pinned: IntCounterVec,
     filtered: IntCounterVec,
     session_requests: IntCounterVec,
+    response_references: IntCounterVec,
+    responses_evicted: IntCounterVec,
     prompt_tokens: IntCounterVec,
     selections: IntCounterVec,
     selection_ends: IntCounterVec,
@@ -66,11 +68,17 @@ pub struct PoolMetrics {
     pub filtered: [IntCounter; 3],
     /// Rows left out because this request failed there before.
     pub filtered_failed: IntCounter,
+    /// Rows left out because another server keeps what the request refers to.
+    pub filtered_other_server: IntCounter,
     /// Rows left out because their target has no room for the request, by [`NoRoom`].
     pub filtered_room: [IntCounter; NoRoom::ALL.len()],
     /// Requests that named their session: the first of it, those placed where the one before was, and those that were not,
     /// in this order.
     pub session_requests: [IntCounter; 3],
+    /// Requests that referred to a response whose worker is known, is not known, and has left, in this order.
+    pub response_references: [IntCounter; 3],
+    /// Responses whose worker was forgotten before their time.
+    pub responses_evicted: IntCounter,
     /// Selections that were booked.
     pub selections_placed: IntCounter,
     /// Selections that were not.
@@ -165,6 +173,16 @@ impl PoolFamilies {
                 "Requests of sessions: new ones, placed on the session's target, moved to another.",
                 &["pool", "result"],
             )?,
+            response_references: new.counters(
+                "rankwise_response_references_total",
+                "Requests that refer to an earlier response: its worker is known, is unknown, or has left.",
+                &["pool", "result"],
+            )?,
+            responses_evicted: new.counters(
+                "rankwise_responses_evicted_total",
+                "Responses whose worker was forgotten before their time, for want of room.",
+                &["pool"],
+            )?,
             prompt_tokens: new.counters(
                 "rankwise_prompt_tokens_total",
                 "Tokens of prompts, by whether an earlier prompt began in the same way.",
@@ -209,9 +227,13 @@ impl PoolFamilies {
             expectation_missed: expectation("missed"),
             filtered: [filtered("starting"), filtered("unhealthy"), filtered("draining")],
             filtered_failed: filtered("failed"),
+            filtered_other_server: filtered("other_server"),
             filtered_room: NoRoom::ALL.map(|why| filtered(why.name())),
             session_requests: ["new", "stayed", "moved"]
                 .map(|result| self.session_requests.with_label_values(&[pool, result])),
+            response_references: ["known", "unknown", "gone"]
+                .map(|result| self.response_references.with_label_values(&[pool, result])),
+            responses_evicted: self.responses_evicted.with_label_values(&[pool]),
             selections_placed: selections("placed"),
             selections_refused: selections("refused"),
             selections_ended: selection_ends("ended"),

@@ -61,7 +61,7 @@ impl Proxy {
         match self.place_and_send(pool, accepted, &Leg::WHOLE, story).await {
             Ok(answer) => Ok(answer),
             Err(Unplaced::Refused(error)) => Err(error),
-            Err(Unplaced::NothingToPick) => Err(place::nothing_to_pick(pool)),
+            Err(Unplaced::NothingToPick) => Err(accepted.nothing_to_pick(pool)),
             Err(Unplaced::Skipped) => Err(skipped()),
         }
     }

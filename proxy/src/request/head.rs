@@ -12,28 +12,70 @@ use crate::error::{ProxyError, Shape, Stage};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// An answer of a model: placed and forwarded.
-    Generate(Api),
+pub(super) enum Route<'a> {
+    /// What an engine answers.
+    Forwarded(Forwarded<'a>),
     /// The list of models: answered here, for all workers together.
     Models,
+}
+
+/// What is asked of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarded<'a> {
+    /// An answer of a model: placed where the policy says.
+    Generate(Api),
+    /// The response of this id, which one server keeps: forwarded there.
+    Kept(&'a str),
+}
+
+impl Forwarded<'_> {
+    /// For metrics and logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Generate(api) => api.name(),
+            Self::Kept(_) => "kept_response",
+        }
+    }
 }
 
 /// Finds the route. What is not on this list is not forwarded, so that an engine's admin paths are out of reach.
 ///
 /// # Errors
 /// 404 for a path that is not served, 405 for the wrong method.
-pub(super) fn route(method: &Method, path: &str) -> Result<Route, ProxyError> {
+pub(super) fn route<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, ProxyError> {
     let (route, expected) = match (Api::from_path(path), path) {
-        (Some(api), _) => (Route::Generate(api), "POST"),
+        (Some(api), _) => (Route::Forwarded(Forwarded::Generate(api)), "POST"),
         (None, "/v1/models") => (Route::Models, "GET"),
         (None, path) if keeps_state(path) => {
-            let message = "not served here: what it refers to is kept by a single server";
+            let message = "not served here: no engine keeps conversations, files or batches";
             return Err(ProxyError::new(Stage::Head, message).status(StatusCode::BAD_REQUEST));
         }
-        _ => return Err(ProxyError::new(Stage::Head, "no such path here")),
+        (None, path) => match kept_response(path) {
+            Some((id, methods)) => (Route::Forwarded(Forwarded::Kept(id)), methods),
+            None => return Err(ProxyError::new(Stage::Head, "no such path here")),
+        },
     };
-    if method.as_str() == expected { Ok(route) } else { Err(ProxyError::method_not_allowed(expected)) }
+    if expected.split(", ").any(|allowed| allowed == method.as_str()) {
+        Ok(route)
+    } else {
+        Err(ProxyError::method_not_allowed(expected))
+    }
+}
+
+/// The id in a path that asks for a response, and the methods of the path. Ids are those of engines: of characters that mean
+/// nothing in a path.
+fn kept_response(path: &str) -> Option<(&str, &'static str)> {
+    let rest = path.strip_prefix(Api::Responses.path())?.strip_prefix('/')?;
+    let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
+    let methods = match below {
+        "" if rest.len() == id.len() => "GET, DELETE",
+        "cancel" => "POST",
+        "input_items" => "GET",
+        _ => return None,
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let is_id = id.bytes().all(plain) && id.bytes().any(|byte| byte != b'.');
+    is_id.then_some((id, methods))
 }
 
 /// How the clients of this path read errors.
@@ -67,11 +109,9 @@ pub(super) fn check_size(
     Ok(())
 }
 
-/// Whether a path names things that one server keeps and another does not have.
+/// Whether a path names things that a server would have to keep.
 fn keeps_state(path: &str) -> bool {
-    ["/v1/responses/", "/v1/conversations", "/v1/files", "/v1/batches"]
-        .iter()
-        .any(|prefix| path.starts_with(prefix))
+    ["/v1/conversations", "/v1/files", "/v1/batches"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// The header that carries a request's id, in both directions.
@@ -159,7 +199,7 @@ mod tests {
     fn only_listed_paths_are_served() {
         assert_eq!(
             route(&Method::POST, "/v1/chat/completions").unwrap(),
-            Route::Generate(Api::ChatCompletions)
+            Route::Forwarded(Forwarded::Generate(Api::ChatCompletions))
         );
         for path in
             ["/metrics", "/reset_prefix_cache", "/v1/load_lora_adapter", "/sleep", "/kv_event_sources", "/"]
@@ -167,12 +207,45 @@ mod tests {
             assert_eq!(route(&Method::POST, path).unwrap_err().status, 404);
         }
         for api in Api::ALL {
-            assert_eq!(route(&Method::POST, api.path()).unwrap(), Route::Generate(api));
+            assert_eq!(route(&Method::POST, api.path()).unwrap(), Route::Forwarded(Forwarded::Generate(api)));
         }
-        for path in ["/v1/files", "/v1/batches/b", "/v1/conversations", "/v1/responses/r/cancel"] {
+        for path in ["/v1/files", "/v1/batches/b", "/v1/conversations"] {
             assert_eq!(route(&Method::POST, path).unwrap_err().status, 400);
         }
         assert_eq!(route(&Method::GET, "/v1/completions").unwrap_err().status, 405);
+    }
+
+    #[test]
+    fn a_response_is_asked_for_by_its_id_and_nothing_else_by_its_path() {
+        let kept = |id| Ok::<_, u16>(Route::Forwarded(Forwarded::Kept(id)));
+        let asked = |method, path| route(method, path).map_err(|error| error.status.as_u16());
+        for method in [&Method::GET, &Method::DELETE] {
+            assert_eq!(asked(method, "/v1/responses/resp_1-a.b"), kept("resp_1-a.b"));
+        }
+        assert_eq!(asked(&Method::POST, "/v1/responses/r/cancel"), kept("r"));
+        assert_eq!(asked(&Method::GET, "/v1/responses/r/input_items"), kept("r"));
+        for (method, path) in [
+            (&Method::POST, "/v1/responses/r"),
+            (&Method::GET, "/v1/responses/r/cancel"),
+            (&Method::DELETE, "/v1/responses/r/input_items"),
+        ] {
+            assert_eq!(asked(method, path), Err(405), "{path}");
+        }
+        for path in [
+            "/",
+            "/..",
+            "/.",
+            "/r/",
+            "/r/../../metrics",
+            "/%2e%2e",
+            "/r%2fcancel",
+            "/r/other",
+            "//cancel",
+            "/é",
+        ] {
+            let path = format!("/v1/responses{path}");
+            assert_eq!(route(&Method::GET, &path).unwrap_err().status, 404, "{path}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, Request, Uri, request};
 use rankwise_core::sessions::Session;
 use rankwise_engines::disaggregation::Field;
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
@@ -16,7 +16,7 @@ use super::prefill::PrefillPlace;
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::upstream::UpstreamBody;
-use crate::workers::Pin;
+use crate::workers::{Pin, Worker};
 
 /// The request for the engine that was chosen; `leg` is written into it where it is a part of one.
 ///
@@ -27,20 +27,10 @@ pub(super) fn request(
     accepted: &Accepted<'_>,
     leg: &[Field],
 ) -> Result<Request<UpstreamBody>, ProxyError> {
-    let Accepted { head: client, id, .. } = *accepted;
     let pin = placed.rank().map_or(&placed.worker.left_open, |rank| &rank.pin);
-    let mut request = Request::new(own_fields(placed, pin, leg, accepted.body.clone())?);
-    *request.method_mut() = client.method.clone();
-    // Only the path: a query is no part of these APIs, and some engines read settings from it.
-    *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
+    let body = own_fields(placed, pin, leg, accepted.body.clone())?;
+    let mut request = addressed(&placed.worker, accepted.head, accepted.id, body);
     let headers = request.headers_mut();
-    *headers = client.headers.clone();
-    head::strip_request(headers);
-    for (name, value) in &placed.worker.headers {
-        headers.insert(name, value.clone());
-    }
-    headers.insert(HOST, placed.worker.authority.clone());
-    headers.insert(head::REQUEST_ID, id.clone());
     if let Some((name, value)) = &pin.header {
         headers.insert(name, value.clone());
     }
@@ -48,6 +38,28 @@ pub(super) fn request(
         headers.insert(name, value);
     }
     Ok(request)
+}
+
+/// The client's request for a worker: no rank is named.
+pub(super) fn addressed(
+    worker: &Worker,
+    client: &request::Parts,
+    id: &HeaderValue,
+    body: UpstreamBody,
+) -> Request<UpstreamBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = client.method.clone();
+    // Only the path: a query is no part of these APIs, and some engines read settings from it.
+    *request.uri_mut() = Uri::try_from(client.uri.path()).unwrap_or_default();
+    let headers = request.headers_mut();
+    *headers = client.headers.clone();
+    head::strip_request(headers);
+    for (name, value) in &worker.headers {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(HOST, worker.authority.clone());
+    headers.insert(head::REQUEST_ID, id.clone());
+    request
 }
 
 /// What has an engine that chooses the rank itself keep a session on one: the session's key, which is its tenant's own and the

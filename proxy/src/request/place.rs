@@ -23,6 +23,7 @@ pub(super) use placed::{Expected, Placed};
 use super::pin::Pin;
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
+use crate::responses::Keeper;
 use crate::sessions::Belongs;
 
 /// What is known of a request before it is placed.
@@ -49,6 +50,8 @@ pub(super) struct Placement<'a> {
     pub pin: Option<Pin<'a>>,
     /// Where its other leg is, once that is decided.
     pub peer: Option<Peer>,
+    /// Who keeps what it goes on from, and alone can answer it.
+    pub keeper: Option<Keeper>,
 }
 
 impl Placement<'_> {

@@ -62,6 +62,10 @@ impl Relay {
     fn observe(&mut self, data: &Bytes) {
         self.story.bytes_sent(data.len());
         let chunks = self.scanner.push(data);
+        if let Some(id) = self.scanner.name() {
+            // Before the client has it, and so before anybody can refer to it.
+            self.story.made_response(id);
+        }
         if chunks == 0 {
             return;
         }
@@ -76,6 +80,9 @@ impl Relay {
     fn end(&mut self, outcome: Outcome) {
         self.ended = true;
         let reply = self.scanner.finish();
+        if let Some(id) = &reply.response_id {
+            self.story.made_response(id);
+        }
         let outcome =
             if outcome == Outcome::Ok && reply.error.is_some() { Outcome::EngineError } else { outcome };
         if outcome != Outcome::Cancelled && self.story.is_success() {

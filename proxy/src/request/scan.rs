@@ -13,10 +13,12 @@ pub(super) enum Scanner {
         scanner: StreamScanner,
         /// Counted so far.
         chunks: u64,
+        /// Whether the id of its response was told.
+        named: bool,
     },
     /// A plain body.
     Body(BodyScanner),
-    /// It has been read to its end.
+    /// It has been read to its end, or nothing is read of it.
     Finished {
         /// Whether it was an event stream.
         stream: bool,
@@ -27,16 +29,21 @@ impl Scanner {
     /// For an answer of this kind.
     pub(super) fn new(stream: bool) -> Self {
         if stream {
-            Self::Stream { scanner: StreamScanner::new(LOOKED_INTO_MAX), chunks: 0 }
+            Self::Stream { scanner: StreamScanner::new(LOOKED_INTO_MAX), chunks: 0, named: false }
         } else {
             Self::Body(BodyScanner::new(LOOKED_INTO_MAX))
         }
     }
 
+    /// For an answer of this kind that tells nothing of a rank.
+    pub(super) fn unread(stream: bool) -> Self {
+        Self::Finished { stream }
+    }
+
     /// Takes the next bytes. How many events with a choice ended in them.
     pub(super) fn push(&mut self, bytes: &[u8]) -> u32 {
         match self {
-            Self::Stream { scanner, chunks } => {
+            Self::Stream { scanner, chunks, .. } => {
                 scanner.push(bytes);
                 let before = std::mem::replace(chunks, scanner.summary().chunks);
                 u32::try_from(*chunks - before).unwrap_or(u32::MAX)
@@ -46,6 +53,18 @@ impl Scanner {
                 0
             }
             Self::Finished { .. } => 0,
+        }
+    }
+
+    /// The id of the response that is streamed, once, as soon as it is known.
+    pub(super) fn name(&mut self) -> Option<&str> {
+        match self {
+            Self::Stream { scanner, named, .. } if !*named => {
+                let id = scanner.summary().response_id.as_deref();
+                *named = id.is_some();
+                id
+            }
+            _ => None,
         }
     }
 

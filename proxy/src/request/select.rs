@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::place::{self, Decider, Placed, Unplaced};
-use super::{Accepted, Shared, head};
+use super::{Accepted, Shared, head, kept};
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
 use bookings::Bookings;
@@ -202,8 +202,9 @@ impl Selecting {
     ) -> Result<Placed, ProxyError> {
         let body = self.shared.prompts.read(api, body).await?;
         let fields = body.routing_fields()?;
-        let prompt = if pool.policies.needs_prompt() { pool.prompt(&body, &fields).await? } else { None };
         let belongs = pool.sessions.belongs(&headers, &fields.session);
+        let follows = kept::previous(pool, &fields, belongs.tenant_key)?;
+        let prompt = if pool.policies.needs_prompt() { pool.prompt(&body, &fields).await? } else { None };
         let id = head::request_id(&headers);
         let head = head_of(headers);
         let accepted = Accepted {
@@ -216,12 +217,13 @@ impl Selecting {
             prompt: prompt.as_ref(),
             belongs,
             pin: None,
+            follows,
         };
         let placement = accepted.placement(Phase::Aggregated, None, 0, &[]);
         match place::place(&self.decider, pool, &placement).await {
             Ok(placed) => Ok(placed),
             Err(Unplaced::Refused(error)) => Err(error),
-            Err(Unplaced::NothingToPick | Unplaced::Skipped) => Err(place::nothing_to_pick(pool)),
+            Err(Unplaced::NothingToPick | Unplaced::Skipped) => Err(accepted.nothing_to_pick(pool)),
         }
     }
 }

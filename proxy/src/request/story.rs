@@ -19,6 +19,7 @@ use crate::health::Failure;
 use crate::metrics::{Attempt, Outcome};
 use crate::policies;
 use crate::pool::Pool;
+use crate::responses::Keeper;
 
 /// A request from the moment it is let in. Dropped before its end was told, it was cancelled: the client went away.
 pub(super) struct Story {
@@ -33,6 +34,8 @@ pub(super) struct Story {
     placed: Option<Placed>,
     /// It is on its way there, and nothing came back yet.
     sending: bool,
+    /// The tenant for whom its answer may be kept by the server that makes it.
+    kept_for: Option<u64>,
     told: bool,
     record: Record,
 }
@@ -84,6 +87,7 @@ impl Story {
             pool: None,
             placed: None,
             sending: false,
+            kept_for: None,
             told: false,
             record,
         }
@@ -92,6 +96,24 @@ impl Story {
     /// It belongs to this pool.
     pub(super) fn belongs_to(&mut self, pool: &Arc<Pool>) {
         self.pool = Some(Arc::clone(pool));
+    }
+
+    /// The server that makes its answer may keep it, for this tenant (0: none).
+    pub(super) fn may_be_kept(&mut self, tenant_key: u64) {
+        self.kept_for = Some(tenant_key);
+    }
+
+    /// The engine calls its answer so: what refers to it has to come there too.
+    pub(super) fn made_response(&self, id: &str) {
+        let (Some(pool), Some(placed), Some(tenant_key)) = (&self.pool, &self.placed, self.kept_for) else {
+            return;
+        };
+        if self.is_success() && placed.worker.engine.keeps_responses() {
+            let target = placed.only_rank().map(|rank| rank.target.id);
+            let keeper = Keeper { worker: placed.worker.id, target };
+            let evicted = pool.responses.remember(id, tenant_key, keeper, clock::now());
+            pool.metrics.responses_evicted.inc_by(evicted as u64);
+        }
     }
 
     /// Its prompt has so many tokens.

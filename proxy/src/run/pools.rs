@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::policies::{self, PolicyParts, PolicyStore, PoolPolicies};
 use crate::pool::{Pool, PoolLimits, PoolParts, Pools};
 use crate::prompts::{PromptLimits, PromptSource, PromptWork};
+use crate::responses::KeptResponses;
 use crate::sessions::PoolSessions;
 use crate::warm::WarmIndex;
 
@@ -100,6 +101,7 @@ fn make_pool(config: &Config, pool: &config::Pool, shared: &Shared<'_>) -> Pool 
         key: prompts.cache.key().clone(),
         warm: Arc::clone(warm),
         sessions: PoolSessions::new(&pool.sessions, prompts.cache.key()),
+        responses: KeptResponses::new(&pool.responses, prompts.cache.key()),
         heal_cold_roots: pool.heal_cold_roots,
         limits: PoolLimits {
             queue_time_max: pool.limits.wait_timeout,

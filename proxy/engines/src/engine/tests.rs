@@ -30,6 +30,12 @@ fn load_is_told_where_there_is_a_path() {
 }
 
 #[test]
+fn responses_are_kept_by_those_that_refuse_ids_they_do_not_know() {
+    let keeping: Vec<_> = Engine::ALL.into_iter().filter(|engine| engine.keeps_responses()).collect();
+    assert_eq!(keeping, [Engine::Vllm, Engine::Sglang, Engine::Trtllm]);
+}
+
+#[test]
 fn ranks_are_taken_on_chats_everywhere_and_on_responses_not_by_vllm() {
     assert!(Engine::ALL.iter().all(|engine| engine.takes_rank_on("/v1/chat/completions")));
     let choosing = |path| Engine::ALL.into_iter().filter(move |engine| !engine.takes_rank_on(path));

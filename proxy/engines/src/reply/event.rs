@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{FinishReason, MESSAGE_BYTES_MAX, ReplyError, ReplySummary, Usage};
+use super::{FinishReason, MESSAGE_BYTES_MAX, ReplyError, ReplySummary, Usage, response_id};
 
 /// Takes in the JSON of one event; what is no JSON object adds nothing.
 pub(super) fn take(json: &[u8], summary: &mut ReplySummary) {
@@ -21,6 +21,9 @@ pub(super) fn take(json: &[u8], summary: &mut ReplySummary) {
     }
     if let Some(kind) = event.r#type.as_deref() {
         take_typed(kind, &event, summary);
+    }
+    if event.response.is_some() && summary.response_id.is_none() {
+        summary.response_id = response_id::of_event(json);
     }
     let nested = event.response.as_ref().and_then(|response| response.usage.as_ref());
     let nested = nested.or_else(|| event.message.as_ref().and_then(|message| message.usage.as_ref()));

@@ -1,6 +1,7 @@
 //! Server-sent events, whatever chunks they come in.
 
-use super::{ReplySummary, event};
+use super::body::HEAD_BYTES;
+use super::{ReplySummary, event, response_id};
 
 /// Reads an event stream as it passes.
 ///
@@ -38,7 +39,7 @@ impl StreamScanner {
             return;
         }
         if self.line.len() + rest.len() > self.line_bytes_max {
-            self.skip_line();
+            self.skip_line(rest);
             return;
         }
         self.line.extend_from_slice(rest);
@@ -52,7 +53,15 @@ impl StreamScanner {
         self.summary
     }
 
-    fn skip_line(&mut self) {
+    /// `rest` follows on what was kept of the line; together they are longer than the bound.
+    fn skip_line(&mut self, rest: &[u8]) {
+        if self.summary.response_id.is_none() {
+            let bytes = HEAD_BYTES.min(self.line_bytes_max);
+            let beginning: Vec<u8> = self.line.iter().chain(rest).take(bytes).copied().collect();
+            if let Some(data) = data_of(&beginning) {
+                self.summary.response_id = response_id::of_event(data);
+            }
+        }
         self.line.clear();
         self.skipping = true;
         self.summary.lines_skipped += 1;
@@ -61,7 +70,7 @@ impl StreamScanner {
     /// `rest` completes the line.
     fn line_end(&mut self, rest: &[u8]) {
         if !self.skipping && self.line.len() + rest.len() > self.line_bytes_max {
-            self.skip_line();
+            self.skip_line(rest);
         }
         if std::mem::take(&mut self.skipping) {
             return;
@@ -77,11 +86,14 @@ impl StreamScanner {
 }
 
 fn take_line(line: &[u8], summary: &mut ReplySummary) {
-    let Some(data) = line.strip_prefix(b"data:") else { return };
-    let data = data.trim_ascii();
+    let Some(data) = data_of(line) else { return };
     if data == b"[DONE]" {
         summary.done = true;
     } else {
         event::take(data, summary);
     }
+}
+
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"data:").map(<[u8]>::trim_ascii)
 }

@@ -108,6 +108,45 @@ fn responses_streams_are_understood() {
     assert_eq!((summary.chunks, summary.done, summary.usage), (1, true, usage(9, 4, Some(8))));
 }
 
+#[test]
+fn a_stream_tells_the_id_of_its_response_with_its_first_event() {
+    let created = |id: &str, more: &str| {
+        format!("data: {{\"response\":{{\"id\":{id},\"tools\":\"{more}\"}},\"type\":\"response.created\"}}\n")
+    };
+    let id = |stream: &str| scan(stream.as_bytes()).response_id;
+    assert_eq!(id(&created("\"resp_\\u0031\"", "")).as_deref(), Some("resp_1"));
+    // Whatever the client said comes back in it.
+    assert_eq!(id(&created("\"resp_1\"", &"x".repeat(100_000))).as_deref(), Some("resp_1"));
+    let two = created("\"resp_1\"", "") + &created("\"resp_2\"", "");
+    assert_eq!(id(&two).as_deref(), Some("resp_1"));
+    for none in ["7", "null", "\"\"", "{\"id\":\"resp_1\"}", &format!("\"{}\"", "x".repeat(257))] {
+        assert_eq!(id(&created(none, "")), None, "{none}");
+    }
+    assert_eq!(id("data: {\"id\":\"chatcmpl-1\",\"choices\":[{}]}\n"), None);
+    assert_eq!(
+        id("data: {\"delta\":\"\\\"response\\\":{\\\"id\\\":\\\"x\\\"}\",\"type\":\"response.x.delta\"}\n"),
+        None
+    );
+}
+
+#[test]
+fn a_plain_body_tells_its_id_however_long_it_is() {
+    for (length, bytes_max) in [(0, 4096), (5000, 4096), (50_000, 4096), (5000, 40)] {
+        let output = r#"\"id\":\"no\""#.repeat(length / 12);
+        let body = format!(
+            r#"{{"id":"resp_1","object":"response","output":"{output}","usage":{{"input_tokens":3}}}}"#
+        );
+        for step in [1, 7, 1000, 100_000] {
+            let mut scanner = BodyScanner::new(bytes_max);
+            body.as_bytes().chunks(step).for_each(|chunk| scanner.push(chunk));
+            let summary = scanner.finish();
+            assert_eq!(summary.response_id.as_deref(), Some("resp_1"), "{length} {bytes_max} {step}");
+            assert!(bytes_max < 100 || summary.usage.is_some());
+        }
+    }
+    assert_eq!(body_summary(br#"{"error":{"id":"resp_1"}}"#).response_id, None);
+}
+
 const BODY: &str = r#"{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"\"usage\":{\"prompt_tokens\":1}"},"finish_reason":"stop"}],"usage":{"prompt_tokens":282,"total_tokens":290,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":256}},"prompt_logprobs":null}"#;
 
 #[test]

@@ -62,6 +62,7 @@ fields! {
     ReasoningEffort "reasoning_effort",
     SamplingParams "sampling_params",
     SessionId "session_id",
+    Store "store",
     Stream "stream",
     StreamOptions "stream_options",
     System "system",

@@ -36,6 +36,8 @@ fn everything_is_read() {
             cache_salt: text("s"),
             priority: Some(-2),
             session: SessionKeys { session_id: text("a"), prompt_cache_key: text("b"), user: text("c") },
+            previous_response_id: None,
+            store: true,
         })
     );
 }
@@ -155,12 +157,27 @@ fn other_apis_have_other_fields() {
 }
 
 #[test]
-fn state_that_one_server_keeps_is_refused() {
-    for field in ["previous_response_id", "conversation"] {
-        let body = json!({"model": "m", "input": "x", field: "resp_1"}).to_string();
-        let error = routing_fields(Api::Responses, body.as_bytes()).unwrap_err();
+fn a_response_may_go_on_from_another_and_from_no_conversation() {
+    let fields = |more: Value| {
+        let mut body = json!({"model": "m", "input": "x"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        routing_fields(Api::Responses, body.to_string().as_bytes())
+    };
+    let previous = |more| fields(more).unwrap().previous_response_id;
+    assert_eq!(previous(json!({"previous_response_id": "resp_1"})).as_deref(), Some("resp_1"));
+    assert_eq!(previous(json!({"previous_response_id": null, "conversation": null})), None);
+    for (field, value) in [("previous_response_id", json!(7)), ("conversation", json!("conv_1"))] {
+        let error = fields(json!({field: value})).unwrap_err();
         assert!(error.is_client_fault());
         assert_eq!(error.param(), Some(field));
+    }
+    // A field of other APIs is theirs.
+    let other = chat(json!({"model": "m", "messages": [0], "previous_response_id": 7, "conversation": 7}));
+    assert_eq!(other.unwrap().previous_response_id, None);
+    for (store, expected) in
+        [(json!(null), true), (json!(true), true), (json!(false), false), (json!("no"), true)]
+    {
+        assert_eq!(fields(json!({"store": store})).unwrap().store, expected, "{store}");
     }
 }
 

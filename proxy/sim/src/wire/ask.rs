@@ -26,6 +26,12 @@ pub(crate) struct Ask {
     pub(crate) token_ids: bool,
     pub(crate) salt: Option<Arc<str>>,
     pub(crate) report_hits: bool,
+    /// The response that it goes on from.
+    pub(crate) previous: Option<String>,
+    /// Whether the answer is to be kept.
+    pub(crate) store: bool,
+    /// Whether it is answered before it has been made.
+    pub(crate) background: bool,
 }
 
 /// When a stream tells usage.
@@ -53,6 +59,9 @@ struct Body {
     return_token_ids: Option<bool>,
     cache_salt: Option<String>,
     vllm_xargs: Option<ExtraArguments>,
+    previous_response_id: Option<String>,
+    store: Option<bool>,
+    background: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -130,5 +139,8 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
             .vllm_xargs
             .and_then(|arguments| arguments.kv_cache_report_mode)
             .is_some_and(|mode| mode == "full"),
+        previous: parsed.previous_response_id.filter(|_| api == Api::Responses),
+        store: api == Api::Responses && parsed.store.unwrap_or(true),
+        background: api == Api::Responses && parsed.background.unwrap_or(false),
     })
 }

@@ -16,6 +16,7 @@ use super::incoming::Incoming;
 use super::named_rank;
 use super::refusal::{Failure, Refused};
 use super::reply::{self, Body};
+use super::responses;
 use super::transfer::Leg;
 use super::worker::Worker;
 use crate::model::core::Refusal;
@@ -44,7 +45,8 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
     if faults.stream_error {
         return reply::refuse_in_stream(&Refused::internal());
     }
-    let ask = match ask::read(incoming.api, incoming.body, &worker.site.spec.model_name, &worker.text) {
+    let read = ask::read(incoming.api, incoming.body, &worker.site.spec.model_name, &worker.text);
+    let ask = match read.and_then(|ask| go_on(worker, ask)) {
         Ok(ask) => ask,
         Err(refused) => return reply::refuse(&refused),
     };
@@ -67,8 +69,25 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
     match begin(worker, rank, ask, leg, &incoming, faults) {
         Err(refused) => reply::refuse(&refused),
         Ok(job) if job.ask.stream => stream::answer(job),
+        Ok(job) if job.ask.background => background_answer(job),
         Ok(job) => whole_answer(job).await,
     }
+}
+
+/// Puts what was said before in front of a prompt that goes on from a response.
+fn go_on(worker: &Worker, mut ask: Ask) -> Result<Ask, Refused> {
+    let stores = worker.site.spec.stores_responses;
+    if ask.background && !(stores && ask.store) {
+        return Err(Refused::body("background can only be used when `store` is true"));
+    }
+    ask.store &= stores;
+    if let Some(id) = &ask.previous {
+        let said = worker.stored.said(id)?;
+        for prompt in &mut ask.prompts {
+            prompt.splice(..0, said.iter().copied());
+        }
+    }
+    Ok(ask)
 }
 
 /// The rank that serves it.
@@ -132,9 +151,9 @@ fn begin(
         }
     }
     let prefix = match ask.api {
-        Api::ChatCompletions => "chatcmpl",
-        Api::Responses => "resp",
-        _ => "cmpl",
+        Api::ChatCompletions => "chatcmpl-",
+        Api::Responses => "resp_",
+        _ => "cmpl-",
     };
     Ok(Job {
         worker: Arc::clone(worker),
@@ -146,10 +165,19 @@ fn begin(
         rank,
         sequences,
         finish,
-        id: format!("{prefix}-{:08x}{:08x}", worker.site.index, incoming.arrival),
+        id: format!("{prefix}{:08x}{:08x}", worker.site.index, incoming.arrival),
         created: unix_seconds() as u64,
         began: worker.clock.now(),
     })
+}
+
+/// Answers at once, and makes the response then.
+fn background_answer(job: Job) -> Response<Body> {
+    let queued = responses::queued(&job.frame());
+    job.worker.stored.begin(&job.id, queued.clone());
+    #[expect(clippy::disallowed_methods, reason = "ends with its sequences, at the latest with the engine")]
+    tokio::spawn(whole_answer(job));
+    reply::json(StatusCode::OK, &queued)
 }
 
 async fn whole_answer(mut job: Job) -> Response<Body> {
@@ -176,6 +204,7 @@ async fn whole_answer(mut job: Job) -> Response<Body> {
     let mut answer = job.frame().whole(&pieces, usage);
     drop(pieces);
     job.computed(Some(&mut answer));
+    job.keep(&answer);
     let mut response = reply::json(StatusCode::OK, &answer);
     let first_token_us = job.sequences.iter().filter_map(|sequence| sequence.progress.first_token_us).max();
     let milliseconds = format!("{:.3}", first_token_us.unwrap_or(0) as f64 / 1e3);

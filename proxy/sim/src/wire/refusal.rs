@@ -50,6 +50,15 @@ impl Refused {
         }
     }
 
+    pub(crate) fn unknown_response(id: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            kind: "invalid_request_error",
+            param: Some("response_id"),
+            message: format!("Response with id '{id}' not found."),
+        }
+    }
+
     pub(crate) fn too_long(prompt: usize, model_len: u32) -> Self {
         Self::bad(
             format!(

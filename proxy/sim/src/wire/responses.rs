@@ -18,6 +18,11 @@ pub(super) fn whole(frame: &Frame<'_>, said: &[u32], usage: Usage) -> Value {
     response
 }
 
+/// The answer to one that is made in the background, before it is.
+pub(super) fn queued(frame: &Frame<'_>) -> Value {
+    response(frame, "queued")
+}
+
 /// The events before the first token.
 pub(super) fn opening(frame: &Frame<'_>) -> String {
     let item = json!({

@@ -14,6 +14,7 @@ use super::feed::{RankFeed, unix_seconds};
 use super::metrics::{self, Sleep};
 use super::ports::Ports;
 use super::site::Site;
+use super::stored::Stored;
 use super::text::Text;
 use super::transfer::Transfers;
 use crate::model::core::{EngineCore, RankStats, Refusal};
@@ -31,6 +32,7 @@ pub(super) struct Worker {
     pub(super) text: Arc<Text>,
     pub(super) transfers: Arc<Transfers>,
     pub(super) conversations: Conversations,
+    pub(super) stored: Stored,
     pub(super) arrivals: Log<Arrival>,
     pub(super) served: Log<Served>,
     pub(super) created: u64,
@@ -70,6 +72,7 @@ impl Worker {
             text,
             transfers,
             conversations: Conversations::default(),
+            stored: Stored::default(),
             created: unix_seconds() as u64,
             arrivals_so_far: AtomicU64::new(0),
             lives: AtomicU64::new(0),
@@ -187,6 +190,7 @@ impl Worker {
     pub(super) fn lose_everything(&self) {
         self.wake_up();
         self.conversations.forget();
+        self.stored.forget();
         self.lives.fetch_add(1, Relaxed);
         (0..self.ranks.len()).for_each(|rank| self.lose(rank));
     }

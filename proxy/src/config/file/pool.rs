@@ -27,6 +27,8 @@ pub struct Pool {
     pub tokenizer: Option<Located<PathBuf>>,
     /// Which requests belong together, for policies that keep them together.
     pub sessions: Sessions,
+    /// Where responses are kept that later requests refer to.
+    pub responses: Responses,
     /// Its workers at the start; `discovery` and the admin API add and drain further ones.
     pub workers: Vec<Located<Worker>>,
     /// Where further workers are found, and looked for all the time.
@@ -54,6 +56,7 @@ impl Default for Pool {
             policy: Policy::default(),
             tokenizer: None,
             sessions: Sessions::default(),
+            responses: Responses::default(),
             workers: Vec::new(),
             discovery: Discovery::default(),
             room: Room::default(),
@@ -112,6 +115,28 @@ impl Default for Sessions {
             sessions_max: NonZeroUsize::MIN.saturating_add(99_999),
             ttl: Duration::from_secs(600),
             prefix_tokens: NonZeroU32::MIN.saturating_add(255),
+        }
+    }
+}
+
+/// Where responses are kept: each by the server that made it, which is remembered for `previous_response_id` and
+/// `/v1/responses/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Responses {
+    /// Responses whose worker is remembered. Beyond it the oldest are forgotten, and what refers to them is answered with 400.
+    pub remembered_max: NonZeroUsize,
+    /// How long the worker of a response is remembered.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub ttl: Duration,
+}
+
+impl Default for Responses {
+    fn default() -> Self {
+        Self {
+            remembered_max: NonZeroUsize::MIN.saturating_add(99_999),
+            ttl: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

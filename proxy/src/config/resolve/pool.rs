@@ -125,6 +125,7 @@ fn resolve_pool(
         policy: resolve_policy(path, pool.policy, paths)?,
         tokenizer: pool.tokenizer.map(|folder| resolve_tokenizer(path, &folder, paths)).transpose()?,
         sessions: resolve_sessions(path, pool.sessions)?,
+        responses: pool.responses,
         discovery: resolve_discovery(path, pool.discovery, limits, paths, drained)?,
         workers,
         room: pool.room,

@@ -78,7 +78,11 @@ impl Decider {
         request: &mut PolicyRequest,
     ) -> Result<Verdict, Unplaced> {
         let session = placement.session();
-        let home = session.and_then(|session| pool.sessions.home(session, clock::now()));
+        // What a response goes on from is cached where that was made, whatever else its session did.
+        let home = placement
+            .keeper
+            .and_then(|keeper| keeper.target)
+            .or_else(|| session.and_then(|session| pool.sessions.home(session, clock::now())));
         let shadow = pool.policies.shadow().map(|trial| {
             let text = policy_request::text_for(pool, placement, Some(trial.activation().needs()));
             trial.job(text, placement.request.phase)
@@ -191,6 +195,13 @@ impl Decider {
             if !takes(target) {
                 return false;
             }
+            if placement.keeper.is_some_and(|keeper| keeper.worker != target.spec.worker) {
+                metrics.filtered_other_server.inc();
+                if let Some(look) = look.as_deref_mut() {
+                    look.left_out(target, "other_server");
+                }
+                return false;
+            }
             if placement.failed.contains(&target.id) {
                 metrics.filtered_failed.inc();
                 if let Some(look) = look.as_deref_mut() {
@@ -202,8 +213,10 @@ impl Decider {
                 Availability::Ready => return true,
                 Availability::Starting => 0,
                 Availability::Unhealthy => 1,
-                // Until it is gone it serves the sessions that live there.
-                Availability::Draining if home == Some(target.id) => return true,
+                // Until it is gone it serves the sessions that live there, and what refers to what it keeps.
+                Availability::Draining if home == Some(target.id) || placement.keeper.is_some() => {
+                    return true;
+                }
                 Availability::Draining => 2,
             };
             metrics.filtered[reason].inc();
@@ -303,6 +316,7 @@ impl Decider {
                 Ok(Placed {
                     worker: Arc::clone(worker),
                     rank: None,
+                    generates: true,
                     booking: Some(booking),
                     policy,
                     overlap_blocks: 0,
@@ -343,6 +357,7 @@ impl Decider {
                 Ok(Placed {
                     worker: Arc::clone(worker),
                     rank: target.spec.pinnable.then_some(rank),
+                    generates: true,
                     overlap_blocks: held,
                     booking: Some(booking),
                     policy,

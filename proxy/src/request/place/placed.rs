@@ -20,6 +20,8 @@ pub(in crate::request) struct Placed {
     pub worker: Arc<Worker>,
     /// Position of the rank in the worker's list; none where the engine chooses.
     pub rank: Option<usize>,
+    /// Whether a rank has part in the answer: not in what the server keeps.
+    pub generates: bool,
     /// Freed when dropped. None once it has ended.
     pub booking: Option<Booking>,
     /// Which policy decided: `name@version`, or the fallback's name.
@@ -104,7 +106,8 @@ impl Placed {
     /// The rank that serves it, where that is known: the pinned one, or the only one.
     pub(in crate::request) fn only_rank(&self) -> Option<&Rank> {
         match (self.rank(), self.worker.ranks.as_slice()) {
-            (Some(rank), _) | (None, [rank]) => Some(rank),
+            (Some(rank), _) => Some(rank),
+            (None, [rank]) if self.generates => Some(rank),
             _ => None,
         }
     }
@@ -114,6 +117,23 @@ impl Placed {
         match self.only_rank() {
             Some(rank) => pool.rank_failed(&self.worker, rank, failure),
             None => self.worker.look_after(),
+        }
+    }
+
+    /// What is asked of a worker's server alone: nothing is booked, and no rank is the better or the worse for it.
+    pub(in crate::request) fn at_server(worker: Arc<Worker>) -> Self {
+        Self {
+            worker,
+            rank: None,
+            generates: false,
+            booking: None,
+            policy: HeaderValue::from_static("kept"),
+            overlap_blocks: 0,
+            expected: None,
+            ahead: None,
+            placed_at: Instant::now(),
+            lane: None,
+            receipt: None,
         }
     }
 

@@ -89,6 +89,15 @@ impl Job {
         self.worker.transfers.computed(site, &mut self.leg, self.rank, prompt, answer);
     }
 
+    /// Keeps the response, if that is asked for and has been made to its end.
+    pub(super) fn keep(&self, response: &Value) {
+        let (true, [sequence]) = (self.ask.store, self.sequences.as_slice()) else { return };
+        if sequence.progress.finished {
+            let answer = &sequence.answer[..sequence.progress.said as usize];
+            self.worker.stored.keep(&self.id, response.clone(), [self.prompt(0), answer].concat());
+        }
+    }
+
     pub(super) fn note_end(&self, index: usize) {
         let Some(sequence) = self.sequences.get(index) else { return };
         self.worker.served.push(Served {

@@ -14,6 +14,7 @@ use hyper::body::Frame as BodyFrame;
 use super::super::driver::Ticket;
 use super::super::frame::{Finish, Piece};
 use super::super::reply::{self, Body};
+use super::super::responses;
 use super::job::Job;
 use crate::model::sequence::Progress;
 
@@ -142,6 +143,9 @@ impl Chunks {
         let first = self.job.sequences.first();
         let said = first.map(|sequence| &sequence.answer[..sequence.sent as usize]).unwrap_or_default();
         self.pending.extend(self.job.frame().ending(said, usage));
+        if self.job.ask.store {
+            self.job.keep(&responses::whole(&self.job.frame(), said, usage));
+        }
         self.ended = true;
     }
 }
