@@ -10,6 +10,7 @@ use crate::files::Config;
 
 mod content_format;
 mod conversation;
+mod depth;
 mod framing;
 mod generation;
 mod probe;
@@ -74,6 +75,7 @@ impl Template {
                 WITH_TOOLS => &mut with_tools,
                 _ => continue,
             };
+            depth::check(&source).map_err(LoadError::Template)?;
             let format = ContentFormat::detect(&source);
             let format_in_sglang = ContentFormat::detect_as_sglang(&source);
             let orders_tool_results = source.contains("tool_call_id");
