@@ -139,10 +139,7 @@ impl Index {
 
     /// Where an address is; `None` if its block was evicted.
     fn resolve(&self, address: Address) -> Option<(ExtentId, u16)> {
-        let id = self.addresses.owner(address)?;
-        let extent = self.extents.get(id)?;
-        let offset = address - extent.run.base;
-        (offset < u32::from(extent.len())).then_some((id, offset as u16))
+        resolve(&self.addresses, &self.extents, address)
     }
 
     /// Distinct blocks that the target holds on any tier.
@@ -172,4 +169,12 @@ impl Index {
     pub(crate) fn bytes_are_right(&self) -> bool {
         self.extents.bytes() == self.extents.bytes_counted()
     }
+}
+
+/// See [`Index::resolve`].
+fn resolve(addresses: &Addresses, extents: &Extents, address: Address) -> Option<(ExtentId, u16)> {
+    let id = addresses.owner(address)?;
+    let extent = extents.get(id)?;
+    let offset = address - extent.run.base;
+    (offset < u32::from(extent.len())).then_some((id, offset as u16))
 }

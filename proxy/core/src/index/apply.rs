@@ -21,6 +21,10 @@ pub(super) struct Scratch {
     again: Vec<u16>,
     /// Blocks whose name went to another.
     left: Vec<Address>,
+    /// Names of several events that are to go.
+    pub(super) names: Vec<EngineHash>,
+    /// Blocks to be uncovered.
+    pub(super) runs: Vec<Span>,
 }
 
 impl Index {
@@ -38,7 +42,7 @@ impl Index {
         while let Some(piece) = rest.first() {
             let taken = match *piece {
                 Piece::Stored { .. } => self.store(slot, rest, &mut scratch, &mut applied, arrived),
-                Piece::Removed { kind, .. } => self.remove_all(slot, rest, kind, &mut applied),
+                Piece::Removed { kind, .. } => self.remove_all(slot, rest, kind, &mut scratch, &mut applied),
             };
             rest = &rest[taken..];
         }
@@ -76,6 +80,7 @@ impl Index {
             run.extend(pieces[..taken].iter().flat_map(stored));
             &run
         };
+        self.expect(slot, blocks, kind);
         scratch.chain.clear();
         scratch.chain.extend(blocks.iter().scan(prefix, |prefix, block| {
             *prefix = prefix.then(block.content);
@@ -114,14 +119,21 @@ impl Index {
             .map(|prefix| StoredBlock { engine: EngineHash(prefix.0), content: BlockHash(prefix.0) })
             .collect();
         let kind = (Tier::Device, CacheGroup::default());
+        self.expect(slot, &blocks, kind);
         self.store_chain(slot, Spot::Root, &blocks, kind, &mut scratch, &mut Applied::default(), arrived);
         self.scratch = scratch;
     }
 
     /// What [`remember`](Self::remember) did once, undone.
     pub(crate) fn forget(&mut self, slot: Slot, chain: &[PrefixHash]) {
-        let names = chain.iter().rev().map(|prefix| EngineHash(prefix.0));
-        self.remove(slot, names, (Tier::Device, CacheGroup::default()), &mut Applied::default());
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut names = std::mem::take(&mut scratch.names);
+        names.clear();
+        names.extend(chain.iter().rev().map(|prefix| EngineHash(prefix.0)));
+        let kind = (Tier::Device, CacheGroup::default());
+        self.remove(slot, &names, kind, &mut scratch, &mut Applied::default());
+        scratch.names = names;
+        self.scratch = scratch;
     }
 
     /// Stores blocks whose prefixes stand in `scratch.chain`.
@@ -144,15 +156,21 @@ impl Index {
                 self.truncate(slot);
                 break;
             };
-            let (here, behind) = rest.split_at(usize::from(span.end - span.start));
-            self.hold_span(slot, span, here, kind, scratch, applied, arrived);
+            self.hold_span(slot, span, rest, kind, scratch, applied, arrived);
             spot = Spot::After(span.extent, span.end);
-            rest = behind;
+            rest = &rest[usize::from(span.end - span.start)..];
         }
         self.take_from_left(slot, kind, scratch);
     }
 
-    /// The target holds the blocks of a span, by these names.
+    /// Blocks are about to be stored: memory is asked for where the first of their names go.
+    fn expect(&self, slot: Slot, blocks: &[StoredBlock], (tier, group): Kind) {
+        if let Some(lane) = self.cache(slot).and_then(|cache| cache.lane(group, tier)) {
+            blocks.iter().take(AHEAD).for_each(|block| lane.names.prefetch(block.engine));
+        }
+    }
+
+    /// The target holds the blocks of a span, by the first of these names; others follow before long.
     #[expect(clippy::too_many_arguments, reason = "as of `store_chain`")]
     pub(super) fn hold_span(
         &mut self,
@@ -184,7 +202,7 @@ impl Index {
         }
     }
 
-    /// Gives each block of a span one more copy under its name.
+    /// Gives each block of a span one more copy under its name. Names behind those are asked for ahead.
     fn name(
         &mut self,
         slot: Slot,
@@ -200,8 +218,8 @@ impl Index {
         let copy = cache.count_copies;
         let lane = cache.lane_or_insert(group, tier);
         let mut new = 0;
-        blocks.iter().take(AHEAD).for_each(|block| lane.names.prefetch(block.engine));
-        for (number, (block, offset)) in blocks.iter().zip(span.start..).enumerate() {
+        let count = usize::from(span.end - span.start);
+        for (number, (block, offset)) in blocks.iter().zip(span.start..span.end).enumerate() {
             if let Some(later) = blocks.get(number + AHEAD) {
                 lane.names.prefetch(later.engine);
             }
@@ -213,7 +231,7 @@ impl Index {
         }
         self.names += new;
         applied.duplicates += scratch.again.len() as u32;
-        applied.stored += (blocks.len() - scratch.again.len()) as u32;
+        applied.stored += (count - scratch.again.len()) as u32;
     }
 
     /// The target holds a span, all of whose blocks were named; those at `again` it held before under the same name.

@@ -195,17 +195,21 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    fn lane(&self, group: CacheGroup, tier: Tier) -> Option<usize> {
+    fn position(&self, group: CacheGroup, tier: Tier) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.group == group && lane.tier == tier)
     }
 
+    pub(super) fn lane(&self, group: CacheGroup, tier: Tier) -> Option<&Lane> {
+        self.lanes.get(self.position(group, tier)?)
+    }
+
     pub(super) fn lane_mut(&mut self, group: CacheGroup, tier: Tier) -> Option<&mut Lane> {
-        let at = self.lane(group, tier)?;
+        let at = self.position(group, tier)?;
         self.lanes.get_mut(at)
     }
 
     pub(super) fn lane_or_insert(&mut self, group: CacheGroup, tier: Tier) -> &mut Lane {
-        let at = self.lane(group, tier).unwrap_or_else(|| {
+        let at = self.position(group, tier).unwrap_or_else(|| {
             self.lanes.push(Lane::new(group, tier));
             self.lanes.len() - 1
         });
@@ -222,7 +226,7 @@ impl Cache {
         std::iter::once(tier)
             .chain(Tier::ALL)
             .filter_map(move |tier| self.lane(group, tier))
-            .filter_map(move |lane| self.lanes[lane].names.get(name))
+            .filter_map(move |lane| lane.names.get(name))
             .map(address)
     }
 

@@ -4,9 +4,8 @@ use super::ExtentId;
 use super::names::Names;
 use crate::hash::{EngineHash, PrefixHash};
 
-/// As many tables as to grow by small steps.
 #[derive(Debug, Default)]
-pub(super) struct Heads(Names<256>);
+pub(super) struct Heads(Names);
 
 impl Heads {
     pub(super) fn get(&self, prefix: PrefixHash) -> Option<ExtentId> {

@@ -1,5 +1,7 @@
 //! Batches of events, cut into steps: what is applied before readers get a turn.
 
+use smallvec::SmallVec;
+
 use crate::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use crate::hash::EngineHash;
 use crate::ids::BlockSize;
@@ -56,12 +58,12 @@ pub(crate) struct Steps<'a> {
     /// Blocks of the first event that are done.
     done: usize,
     /// Those of one step.
-    pieces: Vec<Piece<'a>>,
+    pieces: SmallVec<[Piece<'a>; PIECES_MAX]>,
 }
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(events: &'a [CacheEvent]) -> Self {
-        Self { events, done: 0, pieces: Vec::with_capacity(events.len().min(PIECES_MAX)) }
+        Self { events, done: 0, pieces: SmallVec::new() }
     }
 
     /// The next step, in a buffer that is used again for the one after it.

@@ -2,9 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::apply::AHEAD;
+use super::apply::{AHEAD, Scratch};
 use super::pieces::{Kind, Piece};
-use super::{Applied, Coverage, Extent, Index, Slot, Span};
+use super::{Applied, Coverage, Extent, Index, Slot, Span, resolve};
 use crate::event::Tier;
 use crate::hash::EngineHash;
 
@@ -15,13 +15,19 @@ impl Index {
         slot: Slot,
         pieces: &[Piece<'_>],
         kind: Kind,
+        scratch: &mut Scratch,
         applied: &mut Applied,
     ) -> usize {
         let alike = pieces.iter().map_while(|piece| match piece {
             Piece::Removed { blocks, kind: here } if *here == kind => Some(*blocks),
             _ => None,
         });
-        self.remove(slot, alike.clone().flatten().copied(), kind, applied);
+        // In one row, so that it is cheap to look ahead.
+        let mut names = std::mem::take(&mut scratch.names);
+        names.clear();
+        alike.clone().for_each(|blocks| names.extend_from_slice(blocks));
+        self.remove(slot, &names, kind, scratch, applied);
+        scratch.names = names;
         alike.count()
     }
 
@@ -30,35 +36,42 @@ impl Index {
     pub(super) fn remove(
         &mut self,
         slot: Slot,
-        names: impl Iterator<Item = EngineHash> + Clone,
+        names: &[EngineHash],
         (tier, group): Kind,
+        scratch: &mut Scratch,
         applied: &mut Applied,
     ) {
-        let mut run: Option<Span> = None;
-        // The address before the run, from which it can go on without looking anything up.
+        let cache = self.caches.get_mut(slot as usize).and_then(Option::as_mut);
+        let Some(lane) = cache.and_then(|cache| cache.lane_mut(group, tier)) else {
+            applied.unknown_removals += names.len() as u32;
+            return;
+        };
+        let runs = &mut scratch.runs;
+        // The address before the last run, from which it can go on without looking anything up.
         let mut before = None;
-        let mut ahead = names.clone();
-        let mut is_first = true;
-        for name in names {
-            let Some(lane) = self.cache_mut(slot).and_then(|cache| cache.lane_mut(group, tier)) else {
+        names.iter().take(AHEAD).for_each(|name| lane.names.prefetch(*name));
+        for (number, name) in names.iter().enumerate() {
+            if let Some(later) = names.get(number + AHEAD) {
+                lane.names.prefetch(*later);
+            }
+            let Some((address, last)) = lane.remove(*name) else {
                 applied.unknown_removals += 1;
                 continue;
             };
-            let count = if std::mem::take(&mut is_first) { AHEAD + 1 } else { 1 };
-            ahead.by_ref().take(count).for_each(|later| lane.names.prefetch(later));
-            let Some((address, last)) = lane.remove(name) else {
-                applied.unknown_removals += 1;
-                continue;
-            };
-            if let Some(run) = run.as_mut().filter(|run| last && run.start > 0 && before == Some(address)) {
+            if let Some(run) = runs.last_mut().filter(|run| last && run.start > 0 && before == Some(address))
+            {
                 run.start -= 1;
                 before = Some(address - 1);
                 self.names -= 1;
                 applied.removed += 1;
                 continue;
             }
-            let Some((extent, offset)) = self.resolve(address) else {
-                self.forget_stale(slot, (tier, group), name, last);
+            let Some((extent, offset)) = resolve(&self.addresses, &self.extents, address) else {
+                // The block was evicted before.
+                self.sweep.stale -= 1;
+                if !last {
+                    lane.forget(*name);
+                }
                 applied.unknown_removals += 1;
                 continue;
             };
@@ -67,28 +80,16 @@ impl Index {
                 continue;
             }
             self.names -= 1;
-            match run.as_mut().filter(|run| run.extent == extent && offset == run.end) {
+            match runs.last_mut().filter(|run| run.extent == extent && offset == run.end) {
                 Some(run) => run.end += 1,
                 None => {
                     before = Some(address - 1);
-                    if let Some(run) = run.replace(Span { extent, start: offset, end: offset + 1 }) {
-                        self.uncover(slot, tier, run);
-                    }
+                    runs.push(Span { extent, start: offset, end: offset + 1 });
                 }
             }
         }
-        if let Some(run) = run {
+        for run in runs.drain(..) {
             self.uncover(slot, tier, run);
-        }
-    }
-
-    /// A removal named a block that was evicted before.
-    fn forget_stale(&mut self, slot: Slot, (tier, group): Kind, name: EngineHash, last: bool) {
-        self.sweep.stale -= 1;
-        if let Some(lane) =
-            self.cache_mut(slot).and_then(|cache| cache.lane_mut(group, tier)).filter(|_| !last)
-        {
-            lane.forget(name);
         }
     }
 

@@ -23,20 +23,36 @@ pub(super) struct Segment {
     passes: u32,
     /// With so many passes it is to be made anew.
     passes_most: u32,
+    /// Leading bits that its names have in common.
+    pub(super) depth: u32,
 }
 
 impl Segment {
-    fn with_lines(lines: usize) -> Self {
+    fn with_lines(lines: usize, depth: u32) -> Self {
         let places = (lines * PER_LINE) as u32;
         Self {
             lines: vec![Line::default(); lines].into(),
             live: 0,
             most: places / 10 * 9 + places % 10 * 9 / 10,
-            // Fewer lines than one are none.
-            least: if lines == 1 { 1 } else { places / 5 * 2 },
+            // Seldom: who evicts a lot is about to store as much. Fewer lines than one are none.
+            least: if lines == 1 { 1 } else { places / 8 },
             passes: 0,
             passes_most: u32::MAX,
+            depth,
         }
+    }
+
+    /// With room for so many names and a fifth more.
+    fn for_names(names: usize, depth: u32) -> Self {
+        Self::with_lines((4 * names).div_ceil(3 * PER_LINE).max(1), depth)
+    }
+
+    pub(super) fn live(&self) -> u32 {
+        self.live
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        self.lines.len()
     }
 
     fn home(&self, place: Place) -> usize {
@@ -62,7 +78,7 @@ impl Segment {
                 return Some((at, slot));
             }
             at = self.after(at);
-            if line.passed.count(place.class) == 0 || at == home {
+            if line.notes.passed(place.class) == 0 || at == home {
                 return None;
             }
         }
@@ -95,11 +111,10 @@ impl Segment {
         // Ends: a tenth of the places is free.
         loop {
             let line = &mut self.lines[at];
-            if let Some(slot) = line.vacancy() {
-                line.put(slot, key, word);
+            if line.put(key, word) {
                 return;
             }
-            line.passed.add(place.class);
+            line.notes.pass(place.class);
             self.passes += 1;
             at = self.after(at);
         }
@@ -111,7 +126,7 @@ impl Segment {
         self.lines[line].take(slot);
         let mut at = self.home(place);
         while at != line {
-            self.lines[at].passed.take(place.class);
+            self.lines[at].notes.unpass(place.class);
             self.passes -= 1;
             at = self.after(at);
         }
@@ -123,17 +138,13 @@ impl Segment {
     }
 
     /// Takes out what `stale` says; returns how many names it looked at, about.
-    pub(super) fn sweep(
-        &mut self,
-        mut stale: impl FnMut(EngineHash, Word) -> bool,
-        places: impl Fn(u64) -> Place,
-    ) -> usize {
+    pub(super) fn sweep(&mut self, mut stale: impl FnMut(EngineHash, Word) -> bool) -> usize {
         for line in 0..self.lines.len() {
             for slot in 0..PER_LINE {
                 if let Some((key, word)) = self.lines[line].get(slot)
                     && stale(EngineHash(key), word)
                 {
-                    self.remove((line, slot), places(key));
+                    self.remove((line, slot), Place::of(key));
                 }
             }
         }
@@ -142,49 +153,62 @@ impl Segment {
 
     /// Makes room for further names; by how many lines.
     #[cold]
-    pub(super) fn grow(&mut self, places: impl Fn(u64) -> Place) -> usize {
+    pub(super) fn grow(&mut self) -> usize {
         let lines = self.lines.len();
-        self.resize(lines + lines / 5 + 1, places);
+        self.resize(lines + lines / 5 + 1);
         self.lines.len() - lines
     }
 
     /// Gives room back that it does not need; how many lines.
     #[cold]
-    pub(super) fn shrink(&mut self, places: impl Fn(u64) -> Place) -> usize {
+    pub(super) fn shrink(&mut self) -> usize {
         let lines = self.lines.len();
-        self.resize((self.live as usize).div_ceil(PER_LINE * 4 / 5), places);
+        self.resize((5 * self.live as usize).div_ceil(4 * PER_LINE));
         lines - self.lines.len()
     }
 
     /// Puts every name as near to its home as it gets.
     #[cold]
-    pub(super) fn gather(&mut self, places: impl Fn(u64) -> Place) {
-        self.resize(self.lines.len(), places);
+    pub(super) fn gather(&mut self) {
+        self.resize(self.lines.len());
     }
 
-    fn resize(&mut self, lines: usize, places: impl Fn(u64) -> Place) {
-        let old = std::mem::replace(self, Self::with_lines(lines));
-        for (name, word) in old.iter() {
-            self.put(name.0, places(name.0), word);
+    fn resize(&mut self, lines: usize) {
+        let mut new = Self::with_lines(lines, self.depth);
+        self.iter().for_each(|(name, word)| new.put(name.0, Place::of(name.0), word));
+        new.settle();
+        *self = new;
+    }
+
+    /// The same names in two, by the next bit.
+    pub(super) fn split(&self) -> (Self, Self) {
+        let depth = self.depth + 1;
+        let is_high = |name: EngineHash| Place::of(name.0).leading(depth) & 1 == 1;
+        let high = self.iter().filter(|(name, _)| is_high(*name)).count();
+        let mut halves = [Self::for_names(self.live as usize - high, depth), Self::for_names(high, depth)];
+        for (name, word) in self.iter() {
+            halves[usize::from(is_high(name))].put(name.0, Place::of(name.0), word);
         }
+        halves.iter_mut().for_each(Self::settle);
+        halves.into()
+    }
+
+    /// All names are where they are to be: from here on they may be scattered so far.
+    fn settle(&mut self) {
         self.passes_most = 2 * self.passes + self.live / 2;
     }
 }
 
 #[cfg(test)]
-use super::line::Passed;
+use super::line::Notes;
 
 #[cfg(test)]
 impl Segment {
-    pub(super) fn lines(&self) -> usize {
-        self.lines.len()
-    }
-
     /// How many lines [`find`](Self::find) looks at.
     pub(super) fn lines_looked_at(&self, key: u64, place: Place) -> usize {
         let mut at = self.home(place);
         let mut count = 1;
-        while self.lines[at].position(key).is_none() && self.lines[at].passed.count(place.class) > 0 {
+        while self.lines[at].position(key).is_none() && self.lines[at].notes.passed(place.class) > 0 {
             at = self.after(at);
             count += 1;
         }
@@ -192,25 +216,25 @@ impl Segment {
     }
 
     /// Whether each line knows who went past it.
-    pub(super) fn is_right(&self, places: impl Fn(u64) -> Place) -> bool {
-        let mut passed = vec![Passed::default(); self.lines.len()];
+    pub(super) fn is_right(&self) -> bool {
+        let mut passed = vec![Notes::default(); self.lines.len()];
         let (mut live, mut passes) = (0, 0);
         for (at, line) in self.lines.iter().enumerate() {
             for (key, _) in (0..PER_LINE).filter_map(|slot| line.get(slot)) {
                 live += 1;
-                let place = places(key);
+                let place = Place::of(key);
                 let mut before = self.home(place);
                 while before != at {
-                    passed[before].add(place.class);
+                    passed[before].pass(place.class);
                     passes += 1;
                     before = self.after(before);
                 }
             }
         }
-        let enough = |line: &Line, passed: Passed| {
-            (0..Passed::CLASSES).all(|class| match line.passed.count(class) {
-                Passed::MOST => true,
-                count => count == passed.count(class),
+        let enough = |line: &Line, passed: Notes| {
+            (0..Notes::CLASSES).all(|class| match line.notes.passed(class) {
+                Notes::MOST => true,
+                count => count == passed.passed(class),
             })
         };
         (live, passes) == (self.live, self.passes)

@@ -1,30 +1,31 @@
 use std::collections::HashMap;
 
-use super::Names;
+use super::{Names, Place};
 use crate::hash::EngineHash;
 
 /// Names as engines make them, and as no engine should: counters, and hashes that share their upper half.
-fn key(random: &mut fastrand::Rng, kind: u8) -> EngineHash {
+fn key(random: &mut fastrand::Rng, kind: u8, keys: u64) -> EngineHash {
     EngineHash(match kind {
-        0 => random.u64(0..400),
-        1 => 0xabcd_0000_0000_0000 | random.u64(0..400),
-        _ => random.u64(0..400).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        0 => random.u64(0..keys),
+        1 => 0xabcd_0000_0000_0000 | random.u64(0..keys),
+        _ => random.u64(0..keys).wrapping_mul(0x9e37_79b9_7f4a_7c15),
     })
 }
 
 #[test]
 fn is_a_map() {
     for seed in 0..60 {
-        is_a_map_of::<16>(seed);
-        is_a_map_of::<256>(seed);
+        is_a_map_of(seed, 400);
     }
+    is_a_map_of(0, 8000);
+    is_a_map_of(2, 8000);
 }
 
-fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
+fn is_a_map_of(seed: u64, keys: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let (mut names, mut model) = (Names::<SEGMENTS>::default(), HashMap::new());
-    for turn in 0..4000 {
-        let name = key(&mut random, (seed % 3) as u8);
+    let (mut names, mut model) = (Names::default(), HashMap::new());
+    for turn in 0..keys * 10 {
+        let name = key(&mut random, (seed % 3) as u8, keys);
         let word = random.u32(1..);
         match random.u8(0..8) {
             // Full and empty by turns, so that it grows and shrinks.
@@ -45,18 +46,19 @@ fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
             }
         }
         assert_eq!(names.get(name), model.get(&name).copied());
-        if turn % 64 == 0 {
-            assert!(names.segments.iter().all(|segment| segment.is_right(Names::<SEGMENTS>::place)));
+        if turn % (keys / 6) == 0 {
+            assert!(names.segments.iter().all(|segment| segment.is_right()));
         }
     }
     assert_eq!(names.lines, names.segments.iter().map(|segment| segment.lines()).sum());
+    assert_eq!(names.segments.len() > 1, keys > 2000);
     let stale = |name: EngineHash| name.0.is_multiple_of(3);
     let mut segment = 0;
     while names.sweep(segment, |name, _| stale(name)).is_some() {
         segment += 1;
     }
     model.retain(|name, _| !stale(*name));
-    assert!(names.segments.iter().all(|segment| segment.is_right(Names::<SEGMENTS>::place)));
+    assert!(names.segments.iter().all(|segment| segment.is_right()));
     assert_eq!(names.iter().collect::<HashMap<_, _>>(), model);
     for name in model.into_keys() {
         assert!(names.remove_if(name, |_| true).is_some());
@@ -66,7 +68,7 @@ fn is_a_map_of<const SEGMENTS: usize>(seed: u64) {
 
 #[test]
 fn takes_at_most_seventeen_bytes_a_name_once_it_is_large() {
-    let mut names = Names::<16>::default();
+    let mut names = Names::default();
     for n in 1..200_000_u64 {
         names.get_or_insert(EngineHash(n.wrapping_mul(0xd6e8_feb8_6659_fd93)), 1);
         if n > 1000 {
@@ -78,7 +80,7 @@ fn takes_at_most_seventeen_bytes_a_name_once_it_is_large() {
 #[test]
 fn searches_stay_short_however_long_names_come_and_go() {
     const NAMES: u64 = 20_000;
-    let mut names = Names::<16>::default();
+    let mut names = Names::default();
     let name = |n: u64| EngineHash(n.wrapping_mul(0xd6e8_feb8_6659_fd93));
     for n in 0..NAMES {
         names.get_or_insert(name(n), 1);
@@ -91,8 +93,8 @@ fn searches_stay_short_however_long_names_come_and_go() {
         names.get_or_insert(name(n), 1);
     }
     let looked_at = |n: u64| {
-        let place = Names::<16>::place(name(n).0);
-        names.segments[place.segment].lines_looked_at(name(n).0, place)
+        let place = Place::of(name(n).0);
+        names.segments[names.segment_of(place).unwrap()].lines_looked_at(name(n).0, place)
     };
     let known: usize = held.iter().map(|n| looked_at(*n)).sum();
     let unknown: usize = (0..NAMES).map(|n| looked_at(1 << 40 | n)).sum();
