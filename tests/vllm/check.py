@@ -31,6 +31,7 @@ def main():
             "crowded": lambda: steps.concurrent(rankwise, vllm, "concurrent, caches overflow", given.chats, Conversations, 0),
             "after": lambda: steps.sequential(rankwise, vllm, "after concurrent", 30, 11),
             "parity": lambda: steps.parity(rankwise, vllm, given.shapes),
+            "kept": lambda: steps.kept(rankwise, vllm),
             "own": lambda: steps.own_choice(rankwise, vllm),
             "restart": lambda: steps.restart(rankwise, vllm, 4),
             "again": lambda: steps.sequential(rankwise, vllm, "after restart", 30, 10),

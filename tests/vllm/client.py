@@ -84,6 +84,23 @@ def chat(address, messages, stream, max_tokens=4, headers=None, **fields):
     return reply
 
 
+def respond(address, text, **fields):
+    """Has a response made of `text`: status, headers, and the response, of a stream that of its last event; or the error's message."""
+    body = {"model": "tiny", "input": text, "max_output_tokens": 4, "temperature": 0, **fields}
+    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_S)
+    try:
+        connection.request("POST", "/v1/responses", json.dumps(body), {"content-type": "application/json"})
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            events = [json.loads(line[6:]) for line in answer if line.startswith(b"data: ")]
+            return answer.status, headers, events[-1]["response"]
+        value = json.loads(answer.read())
+        return answer.status, headers, value if answer.status == 200 else value["error"]["message"]
+    finally:
+        connection.close()
+
+
 def post(address, path, body, headers=None):
     """Status and body of an answer that is not streamed."""
     connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_S)

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 
-from client import chat, get, get_json, post, series, total
+from client import chat, get, get_json, post, respond, series, total
 from conversations import Conversations
 from harness import BLOCK_SIZE, RANKS, USABLE_BLOCKS, require, run_all, tell, wait_for
 from shapes import Shapes
@@ -134,6 +134,52 @@ def found_blocks(rankwise, path, body, request_id):
     receipt = wait_for("the receipt", 20, lambda: get_json(rankwise.admin, f"{decisions}?request_id={request_id}")["decisions"])[0]
     overlap = receipt["columns"].index("device-overlap")
     return max(row["figures"][overlap] for row in receipt["rows"])
+
+
+def kept(rankwise, vllm, conversations=12, turns=3):
+    """Responses that vLLM keeps: what goes on from one comes to the server that made it, and the others do not know it."""
+    last, asked = {}, 0
+    for turn in range(turns):
+        for number in range(conversations):
+            text = f"{number} " * 40 + f"turn {turn}"
+            fields = {"stream": (number + turn) % 2 == 0}
+            if turn:
+                fields["previous_response_id"] = last[number][1]["id"]
+            status, headers, response = respond(rankwise.listen, text, **fields)
+            require(status == 200, f"kept: {status}: {response}")
+            worker, tokens = headers["x-rankwise-worker"], response["usage"]["input_tokens"]
+            if turn:
+                require(worker == last[number][0], f"kept: made by {last[number][0]}, gone on from at {worker}")
+                before = last[number][1]["usage"]["input_tokens"]
+                require(tokens > before + 40, f"kept: {tokens} tokens after {before}: vLLM did not go on from it")
+            last[number], asked = (worker, response), asked + 1
+    by_worker = collections.Counter(worker for worker, _ in last.values())
+    require(set(by_worker) == set(vllm.servers), f"kept: not all servers made some: {by_worker}")
+    unknown_elsewhere = 0
+    for worker, response in last.values():
+        path = f"/v1/responses/{response['id']}"
+        require(get_json(rankwise.listen, path)["id"] == response["id"], f"kept: {path} is another")
+        status, text = post(rankwise.listen, f"{path}/cancel", {})
+        require(status == 400 and "synchronous" in text, f"kept: {path}/cancel: {status}: {text}")
+        for address in (address for other, address in vllm.servers.items() if other != worker):
+            require(get(address, path)[0] == 404, f"kept: {path} is known elsewhere")
+            unknown_elsewhere += 1
+    status, headers, queued = respond(rankwise.listen, "in the background", background=True)
+    require(status == 200 and queued["status"] == "queued", f"kept: in the background: {status}: {queued}")
+    path = f"/v1/responses/{queued['id']}"
+    # Of its few tokens it makes an `incomplete` response, which is kept as any other.
+    made = lambda: get_json(rankwise.listen, path)["status"] not in ("queued", "in_progress")
+    wait_for("the response made in the background", 20, made)
+    status, after, response = respond(rankwise.listen, "go on", previous_response_id=queued["id"])
+    require(status == 200 and after["x-rankwise-worker"] == headers["x-rankwise-worker"], f"kept: {status}: {response}")
+    status, headers, response = respond(rankwise.listen, "not kept", store=False)
+    for identifier in (response["id"], "resp_unknown"):
+        status, headers, message = respond(rankwise.listen, "go on", previous_response_id=identifier)
+        require(status == 400 and headers.get("x-rankwise-error") == "body" and identifier in message, f"kept: {status}: {message}")
+    missed = total(get(rankwise.status, "/metrics")[1], "rankwise_prompt_blocks_total", result="unconfirmed")
+    require(missed == 0, f"kept: {missed} blocks were predicted wrongly")
+    tell("kept", f"{asked} responses of {conversations} conversations, each where it began {dict(sorted(by_worker.items()))}, told and not cancelled "
+         f"there, {unknown_elsewhere} times unknown elsewhere; one made in the background gone on from; 2 of unknown servers refused")
 
 
 def own_choice(rankwise, vllm):
