@@ -186,6 +186,9 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         Just("data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\r".to_owned()),
         Just("data: {\"error\":{\"code\":503}}".to_owned()),
         Just("data: [DONE]".to_owned()),
+        (0..200_usize).prop_map(|long| {
+            format!("data: {{\"response\":{{\"id\":\"r{long}\",\"tools\":\"{}\"}}}}", "x".repeat(long))
+        }),
         Just(": comment".to_owned()),
         Just(String::new()),
         "data: .{0,80}",
@@ -212,6 +215,24 @@ proptest! {
             prop_assert!(cut.line.len() <= bound);
         }
         prop_assert_eq!(whole.finish(), cut.finish());
+    }
+
+    #[test]
+    fn how_a_body_is_cut_does_not_matter(
+        said in "[a-z\\\\\"{}:]{0,300}", cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..20), bound in 1..200_usize,
+    ) {
+        let body = serde_json::json!({"id": "r", "output": said, "usage": {"prompt_tokens": 3}}).to_string();
+        let mut whole = BodyScanner::new(bound);
+        whole.push(body.as_bytes());
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        let mut cut = BodyScanner::new(bound);
+        cuts.windows(2).for_each(|pair| cut.push(&body.as_bytes()[pair[0]..pair[1]]));
+        let whole = whole.finish();
+        prop_assert_eq!(&whole, &cut.finish());
+        // The id stands in the first ten bytes.
+        prop_assert!(whole.response_id.is_some() || bound < 10);
     }
 
     #[test]
