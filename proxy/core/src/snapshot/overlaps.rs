@@ -150,12 +150,7 @@ impl Overlaps {
     }
 
     fn pass_device(&mut self, coverage: &Coverage, base: u32, matched: u16) -> u32 {
-        let mut reach = 0;
-        for (device, covered) in self.device.iter_mut().zip(coverage.row()) {
-            let further = if *device == base { u32::from((*covered).min(matched)) } else { 0 };
-            *device += further;
-            reach = reach.max(further);
-        }
+        let mut reach = u32::from(pass_row(&mut self.device, coverage.row(), base, matched));
         for interval in coverage.sparse() {
             let device = &mut self.device[interval.slot as usize];
             if interval.start == 0 && *device == base {
@@ -198,4 +193,18 @@ impl Overlaps {
         }
         reach
     }
+}
+
+/// Passes the first blocks of an extent that many targets hold; how many of them somebody has who had all before. Most of a look-up
+/// where targets are many: by itself, and with no number wider than it has to be, so that the compiler takes several at once.
+#[inline(never)]
+fn pass_row(device: &mut [u32], row: &[u16], base: u32, matched: u16) -> u16 {
+    let mut reach = 0;
+    for (device, covered) in device.iter_mut().zip(row) {
+        let here = if *device == base { u16::MAX } else { 0 };
+        let further = (*covered).min(matched) & here;
+        *device += u32::from(further);
+        reach = reach.max(further);
+    }
+    reach
 }
