@@ -4,7 +4,8 @@ use rankwise_sim::{Fault, FleetSpec};
 use serde_json::json;
 
 use crate::harness::{
-    Proxy, UNWATCHED, all_in, arrivals, chat, failures, fast, fleet, out, streamed, two_workers, wait_until,
+    Proxy, UNWATCHED, all_in, arrivals, chat, failures, fast, fleet, metric, out, streamed, two_workers,
+    wait_until,
 };
 
 #[tokio::test]
@@ -139,19 +140,31 @@ async fn a_pools_last_rank_stays_whatever_it_answers() {
 }
 
 #[tokio::test]
-async fn a_worker_that_gives_requests_up_is_out() {
-    let fleet = two_workers().await;
-    let config = format!("{UNWATCHED}  health: {{ window: 1ms }}\n");
-    let proxy = Proxy::configured(&fleet, &config, &[]).await;
-    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
-    // As vLLM's, one of whose ranks has died, says of what ran on the others.
-    fleet.workers()[0].fault(Fault::AbortAfterFirst);
-    wait_until("a rank to be taken out for it", async || {
-        proxy.client.chat(&streamed(chat("hello"))).await;
-        proxy.metric("rankwise_ranks_taken_out_total", "reason=\"error_in_answer\"").await >= 1.0
-    })
-    .await;
-    fleet.workers()[0].heal();
-    all_in(&proxy).await;
-    fleet.stop().await;
+async fn a_worker_that_gives_requests_up_or_breaks_off_is_out() {
+    for (fault, reason) in [
+        // As vLLM's, one of whose ranks has died, says of what ran on the others.
+        (Fault::AbortAfterFirst, "error_in_answer"),
+        (Fault::ResetAfter(1), "broken"),
+        (Fault::HalfCloseAfter(1), "broken"),
+    ] {
+        let fleet = two_workers().await;
+        let config = format!("{UNWATCHED}  health: {{ window: 1ms }}\n");
+        let proxy = Proxy::configured(&fleet, &config, &[]).await;
+        proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+        fleet.workers()[0].fault(fault);
+        wait_until("a rank to be taken out for it", async || {
+            proxy.client.chat(&streamed(chat("hello"))).await;
+            let series = proxy.metrics().await;
+            let labels = [format!("reason=\"{reason}\""), "worker=\"w0\"".to_owned()];
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            metric(&series, "rankwise_ranks_taken_out_total", &labels) >= 1.0
+        })
+        .await;
+        let others = metric(&proxy.metrics().await, "rankwise_ranks_taken_out_total", &["worker=\"w1\""]);
+        assert_eq!(others, 0.0, "{fault:?}: the other worker did nothing");
+        fleet.workers()[0].heal();
+        all_in(&proxy).await;
+        assert_eq!(failures(&proxy, &streamed(chat("hello")), 8).await, 0, "{fault:?}");
+        fleet.stop().await;
+    }
 }

@@ -1,9 +1,9 @@
 //! A pool that loses one of four workers under load, whatever wire they speak: what was there ends with an error, nothing runs twice, and
 //! when it is back it fills without being given everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rankwise_sim::FleetSpec;
+use rankwise_sim::{Fleet, FleetSpec, Micros, WorkerHandle};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -12,12 +12,50 @@ use crate::harness::{
 
 const SLOW_START: u64 = 8;
 
+/// Requests at once.
+const LANES: usize = 16;
+
+/// Less than an engine takes for a step.
+const STEP: Micros = Micros(1000);
+
+/// How long the proxy may take, by its own clock, from the first sign to the worker's being out. A second is what is asked for; this
+/// machine may be several times as slow.
+const OUT_WITHIN_SECONDS: f64 = 5.0;
+
 fn is_of(rank: &Value, worker: &str) -> bool {
     rank["worker"] == worker
 }
 
+/// Requests that a worker has and has not answered.
+fn in_flight(worker: &WorkerHandle) -> usize {
+    worker.stats().iter().map(|rank| rank.running + rank.waiting).sum()
+}
+
+/// The same of all workers but the first.
+fn in_flight_elsewhere(fleet: &Fleet) -> usize {
+    fleet.workers()[1..].iter().map(in_flight).sum()
+}
+
+/// When the proxy wrote a line of its log: seconds of the day.
+fn written_at(line: &str) -> f64 {
+    let time = line.split_once('T').and_then(|(_, rest)| rest.split_once('Z')).expect("a timestamp").0;
+    let parts: Vec<f64> = time.split(':').map(|part| part.parse().expect("a number")).collect();
+    let [hours, minutes, seconds] = parts[..] else { panic!("{line}") };
+    (hours * 60.0 + minutes) * 60.0 + seconds
+}
+
+/// From the first line that says that something is wrong with it to the one that says that it is lost, in seconds.
+fn seconds_to_lose(log: &[String], worker: &str) -> Option<f64> {
+    const DAY: f64 = 24.0 * 60.0 * 60.0;
+    let of_it = |line: &&String| line.contains(worker);
+    let wrong = ["events disconnected", "the engine broke off", "request not answered", "worker lost"];
+    let first = log.iter().filter(of_it).find(|line| wrong.iter().any(|said| line.contains(said)))?;
+    let lost = log.iter().filter(of_it).find(|line| line.contains("worker lost"))?;
+    // The day may have ended meanwhile.
+    Some((written_at(lost) - written_at(first) + DAY / 2.0).rem_euclid(DAY) - DAY / 2.0)
+}
+
 async fn loses_what_was_there_and_no_more(wire: Wire) {
-    const LANES: usize = 16;
     let fleet =
         fleet(wire.spec(FleetSpec { workers: 4, ranks: 2, speed: 20.0, ..FleetSpec::default() })).await;
     // The proxy's own looks are a minute apart, so that requests are the first to notice.
@@ -35,32 +73,55 @@ async fn loses_what_was_there_and_no_more(wire: Wire) {
     };
     let lost = &fleet.workers()[0];
     let load = all_at_once(&proxy, "/v1/completions", bodies(0..300), LANES);
+    let attempts = async || proxy.metric("rankwise_upstream_attempts_total", "worker=\"w0\"").await;
     let stop = async {
-        wait_until("it to be busy", async || {
-            fleet.hold();
-            let busy = arrivals(&fleet).len() > 60 && lost.stats().iter().any(|rank| rank.running > 0);
-            if !busy {
-                fleet.release();
+        wait_until("requests to flow", async || arrivals(&fleet).len() > 60).await;
+        fleet.hold();
+        wait_until("every request to be at an engine, and each of its ranks to be busy", async || {
+            let all_there = in_flight(lost) + in_flight_elsewhere(&fleet) == LANES;
+            let is_there = all_there && lost.stats().iter().all(|rank| rank.running > 0);
+            if !is_there {
+                // One that is computed is answered when its step ends, and one that has come is computed with the next: a little later.
+                let until = Micros(fleet.now().0 + STEP.0);
+                fleet.advance(STEP);
+                wait_until("a little to pass", async || fleet.now() >= until).await;
             }
-            busy
+            is_there
         })
         .await;
+        // Nothing is answered any more, so nothing more is asked either: this is exact.
+        let (was_there, arrived) = (in_flight(lost), arrivals(&fleet).len());
         lost.stop().await;
-        fleet.release();
-        let began = tokio::time::Instant::now();
         wait_until("it to be out", async || {
             proxy.ranks().await.iter().all(|rank| !is_of(rank, "w0") || rank["availability"] != "ready")
         })
         .await;
-        began.elapsed()
+        wait_until("the others to have all requests", async || in_flight_elsewhere(&fleet) == LANES).await;
+        let tried = attempts().await;
+        fleet.release();
+        (was_there, arrived, tried)
     };
-    let (replies, elapsed) = tokio::join!(load, stop);
-    eprintln!("out after {elapsed:?}");
+    let (replies, (was_there, arrived, tried)) = tokio::join!(load, stop);
+    let mut out_after = None;
+    wait_until("it to be said", async || {
+        out_after = seconds_to_lose(&proxy.log(), "w0");
+        out_after.is_some()
+    })
+    .await;
+    let out_after = out_after.expect("waited for");
+    eprintln!("{wire:?}: out {out_after:.3} s after the first sign");
+    assert!(out_after < OUT_WITHIN_SECONDS, "{out_after} s");
+    // Once it was out no request was tried there, however many came.
+    assert!(arrivals(&fleet).len() > arrived + LANES);
+    assert_eq!(attempts().await, tried);
 
+    let sent_to_it: BTreeSet<_> =
+        lost.arrivals().iter().filter_map(|it| it.headers.get("x-request-id").cloned()).collect();
     let broken: Vec<&Reply> = replies.iter().filter(|reply| !is_whole(reply)).collect();
-    assert!(!broken.is_empty(), "nothing was in flight there: nothing is shown");
-    assert!(broken.len() <= LANES, "{} requests failed, {LANES} were in flight", broken.len());
+    assert!(was_there > 0, "nothing was in flight there: nothing is shown");
+    assert_eq!(broken.len(), was_there, "what was in flight there, and no other");
     for reply in broken {
+        assert!(sent_to_it.contains(&reply.headers["x-request-id"]), "it was not there: {}", reply.text());
         if reply.status == 200 {
             assert_eq!(reply.header("x-rankwise-worker"), "w0");
             assert!(reply.complete, "the client is told, not cut off");
