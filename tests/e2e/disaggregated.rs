@@ -321,6 +321,58 @@ async fn an_answer_that_breaks_off_ends_with_an_error_and_is_not_begun_again() {
     }
 }
 
+/// One that computes a prompt dies: where nobody has begun to answer, another one computes it; where the answer's leg was sent with it,
+/// that is an error. Whatever the engine, nobody answers twice.
+#[tokio::test]
+async fn a_prefill_that_dies_in_the_middle_is_decided_again_or_an_error() {
+    for engine in [EngineWire::Vllm, EngineWire::Trtllm, EngineWire::Sglang] {
+        let fleet = fleet(spec(engine)).await;
+        let proxy = round_robin(&fleet).await;
+        let computing = || {
+            (0..2).find(|worker| {
+                fleet.workers()[*worker].stats().iter().any(|rank| rank.running + rank.waiting > 0)
+            })
+        };
+        fleet.hold();
+        let body = chat(&text(1, 60));
+        let dies = async {
+            wait_until("a prompt to be computed", async || {
+                let both = engine == EngineWire::Sglang;
+                computing().is_some() && arrivals(&fleet).len() == if both { 2 } else { 1 }
+            })
+            .await;
+            let worker = computing().expect("waited for");
+            fleet.workers()[worker].stop().await;
+            fleet.release();
+            worker
+        };
+        let (reply, died) = tokio::join!(proxy.client.chat(&body), dies);
+        let id = reply.header("x-request-id");
+        let arrivals: Vec<_> =
+            arrivals(&fleet).into_iter().filter(|it| it.headers["x-request-id"] == id).collect();
+        let answering = arrivals.iter().filter(|arrival| arrival.worker >= 2).count();
+        assert_eq!(answering, 1, "{engine:?}: {}", reply.text());
+        if engine == EngineWire::Sglang {
+            assert!(reply.status.is_server_error(), "{}: {}", reply.status, reply.text());
+            assert_eq!(arrivals.len(), 2, "nothing is begun again");
+        } else {
+            assert_eq!(reply.status, 200, "{engine:?}: {}", reply.text());
+            let prefills: BTreeSet<_> =
+                arrivals.iter().map(|arrival| arrival.worker).filter(|worker| *worker < 2).collect();
+            assert_eq!(prefills, BTreeSet::from([0, 1]), "the one that died, and the other");
+            assert_eq!(reply.header("x-rankwise-prefill-worker"), format!("w{}", 1 - died));
+        }
+        // And the next one is served.
+        let reply = proxy.client.chat(&chat(&text(2, 60))).await;
+        assert_eq!(reply.status, 200, "{engine:?}: {}", reply.text());
+        wait_until("nothing to be booked", async || {
+            proxy.ranks().await.iter().all(|rank| rank["ledger"]["running"] == 0)
+        })
+        .await;
+        fleet.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_both_legs() {
     for engine in ENGINES {

@@ -4,16 +4,14 @@ use rankwise_sim::{Fault, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Proxy, UNTRUSTED, all_at_once, all_in, chat, completion, fast, fleet, is_whole, out, two_workers,
+    Proxy, UNTRUSTED, Wire, all_at_once, all_in, chat, completion, fast, fleet, is_whole, out, two_workers,
     wait_until,
 };
 
-#[tokio::test]
-async fn a_rank_that_disobeys_the_pin_is_not_admitted() {
-    let fleet = two_workers().await;
+async fn is_not_admitted(wire: Wire) {
+    let fleet = fleet(wire.spec(FleetSpec { workers: 2, ranks: 2, ..fast() })).await;
     fleet.workers()[0].fault(Fault::IgnorePin);
-    let flags = crate::harness::worker_flags(&fleet);
-    let proxy = Proxy::configured_with("limits:\n  health: { slow_start: 1ms }\n", &flags).await;
+    let proxy = wire.starting(&fleet, json!({ "limits": { "health": { "slow_start": "1ms" } } })).await;
     wait_until("it to be found out", async || {
         let out = out(&proxy).await;
         out.len() == 2 && out.iter().all(|((worker, _), why)| worker == "w0" && why == "disobeyed")
@@ -30,6 +28,31 @@ async fn a_rank_that_disobeys_the_pin_is_not_admitted() {
     fleet.workers()[0].heal();
     all_in(&proxy).await;
     fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_rank_of_vllm_that_disobeys_the_pin_is_not_admitted() {
+    is_not_admitted(Wire::Vllm).await;
+}
+
+#[tokio::test]
+async fn a_rank_of_sglang_that_disobeys_the_pin_is_not_admitted() {
+    is_not_admitted(Wire::Sglang).await;
+}
+
+#[tokio::test]
+async fn a_rank_of_trtllm_behind_the_shim_that_disobeys_the_pin_is_not_admitted() {
+    is_not_admitted(Wire::Trtllm).await;
+}
+
+#[tokio::test]
+async fn a_rank_of_trtllm_that_is_drained_and_disobeys_the_pin_is_not_admitted() {
+    is_not_admitted(Wire::TrtllmDrained).await;
+}
+
+#[tokio::test]
+async fn a_rank_behind_dynamo_that_disobeys_the_pin_is_not_admitted() {
+    is_not_admitted(Wire::Dynamo).await;
 }
 
 #[tokio::test]
@@ -57,15 +80,18 @@ async fn a_rank_that_begins_to_disobey_is_found_by_what_its_events_do_not_tell()
 
 #[tokio::test]
 async fn a_rank_whose_events_tell_nothing_is_not_trusted() {
-    let fleet = fleet(FleetSpec { workers: 1, ranks: 2, ..fast() }).await;
-    fleet.workers()[0].fault(Fault::SilentRank(1));
-    let proxy = Proxy::serving(&fleet, &[]).await;
-    let ranks = proxy.ranks().await;
-    let untrusted = |rank: &Value| rank["condition"].as_u64().unwrap_or(0) & UNTRUSTED != 0;
-    assert!(!untrusted(&ranks[0]) && untrusted(&ranks[1]), "{ranks:?}");
-    assert_eq!(ranks[1]["health"]["proof"], json!({ "pin": null, "events": false, "cached_tokens": true }));
-    assert_eq!(ranks[1]["availability"], "ready", "it serves");
-    fleet.workers()[0].heal();
-    wait_until("it to be trusted", async || !proxy.ranks().await.iter().any(untrusted)).await;
-    fleet.stop().await;
+    for wire in [Wire::Vllm, Wire::Sglang, Wire::Trtllm, Wire::TrtllmDrained, Wire::Dynamo] {
+        let fleet = fleet(wire.spec(FleetSpec { workers: 1, ranks: 2, ..fast() })).await;
+        fleet.workers()[0].fault(Fault::SilentRank(1));
+        let proxy = wire.serving(&fleet, json!({})).await;
+        let ranks = proxy.ranks().await;
+        let untrusted = |rank: &Value| rank["condition"].as_u64().unwrap_or(0) & UNTRUSTED != 0;
+        assert!(!untrusted(&ranks[0]) && untrusted(&ranks[1]), "{wire:?}: {ranks:?}");
+        let proof = json!({ "pin": null, "events": false, "cached_tokens": true });
+        assert_eq!(ranks[1]["health"]["proof"], proof, "{wire:?}");
+        assert_eq!(ranks[1]["availability"], "ready", "{wire:?}: it serves");
+        fleet.workers()[0].heal();
+        wait_until("it to be trusted", async || !proxy.ranks().await.iter().any(untrusted)).await;
+        fleet.stop().await;
+    }
 }

@@ -1,9 +1,11 @@
 //! Servers that know the OpenAI API and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rankwise_sim::{EngineWire, Fleet, FleetSpec};
 use serde_json::json;
 
-use crate::harness::{Proxy, arrival_of, chat, fast, fleet, text, wait_until};
+use crate::harness::{Proxy, arrival_of, ask, chat, fast, fleet, text, wait_until};
 
 /// Bit 4: the rank cannot be pinned, the row stands for its worker.
 const NOT_PINNABLE: u64 = 1 << 4;
@@ -43,6 +45,40 @@ async fn a_worker_is_one_row_and_its_rank_is_its_own_affair() {
                 serde_json::from_slice::<serde_json::Value>(&arrival.body).expect("JSON"),
                 chat(&text(seed, 40))
             );
+        }
+    }
+    fleet.stop().await;
+}
+
+/// What such a server caches nobody tells, so it is learned from what it is sent.
+#[tokio::test]
+async fn a_prompt_comes_back_to_the_worker_that_has_had_it() {
+    const APPROXIMATE: u64 = 1;
+    let fleet = fleet(FleetSpec { engine: EngineWire::Generic, workers: 4, ranks: 1, ..fast() }).await;
+    let entry = |worker: &rankwise_sim::WorkerHandle| json!({ "name": format!("w{}", worker.index()), "url": worker.url(), "engine": "generic", "block_size": 16 });
+    let pool = json!({
+        "tokenizer": fleet.workers()[0].tokenizer_folder(),
+        "workers": fleet.workers().iter().map(entry).collect::<Vec<_>>(),
+    });
+    let proxy = Proxy::configured_with(&json!({ "pools": [pool] }).to_string(), &[]).await;
+    proxy.all_ready(&fleet).await;
+    for rank in proxy.ranks().await {
+        assert_ne!(rank["condition"].as_u64().expect("bits") & APPROXIMATE, 0, "{rank}");
+    }
+    let mut homes = BTreeMap::new();
+    for seed in 0..16 {
+        let reply = ask(&proxy, seed).await;
+        assert_eq!(reply.cached_tokens(), 0);
+        homes.insert(seed, arrival_of(&fleet, &reply).worker);
+    }
+    assert!(homes.values().collect::<BTreeSet<_>>().len() > 1, "{homes:?}");
+    for round in 0..2 {
+        for (seed, home) in &homes {
+            let reply = ask(&proxy, *seed).await;
+            assert_eq!(arrival_of(&fleet, &reply).worker, *home, "prompt {seed} in round {round}");
+            assert_eq!(reply.cached_tokens(), 192);
+            // A guess is no promise.
+            assert!(!reply.headers.contains_key("x-rankwise-expected-cached-tokens"));
         }
     }
     fleet.stop().await;

@@ -64,15 +64,20 @@ impl Wire {
 
     /// A proxy in front of all workers of a fleet; every rank may be picked when this returns. `more` goes into the config.
     pub async fn serving(self, fleet: &Fleet, more: Value) -> Proxy {
+        let proxy = self.starting(fleet, more).await;
+        proxy.all_ready(fleet).await;
+        proxy
+    }
+
+    /// The same, and some rank may be picked when this returns.
+    pub async fn starting(self, fleet: &Fleet, more: Value) -> Proxy {
         let workers: Vec<_> =
             fleet.workers().iter().map(|worker| self.entry(worker, &worker.url())).collect();
         let tokenizer = fleet.workers()[0].tokenizer_folder();
         let mut config = json!({ "pools": [{ "tokenizer": tokenizer, "workers": workers }] });
         merge(&mut config, more);
         // JSON is YAML.
-        let proxy = Proxy::configured_with(&config.to_string(), &[]).await;
-        proxy.all_ready(fleet).await;
-        proxy
+        Proxy::configured_with(&config.to_string(), &[]).await
     }
 
     /// Asks a rank past any proxy.
