@@ -1,6 +1,6 @@
 //! `rankwise check --live`: asks every engine of a config what it is, and names what makes kv blind.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::discovery::{DescribeError, Description, ProbeLimits, describe};
 use crate::upstream::Origin;
 
@@ -43,6 +43,20 @@ impl Found {
     }
 }
 
+/// Lines about workers that nobody asks: those that a pool's `discovery` finds, as it does when it runs.
+pub fn unasked(config: &Config) -> Vec<String> {
+    let discovering = config.pools.iter().filter(|pool| pool.discovery.finds_some());
+    let line = |pool: &config::Pool| {
+        let who = if pool.workers.is_empty() {
+            "nobody was asked: its workers are"
+        } else {
+            "not asked: workers that are"
+        };
+        format!("pool {}: {who} found by discovery", pool.name)
+    };
+    discovering.map(line).collect()
+}
+
 fn summary(description: &Description) -> String {
     let mut parts = vec![description.engine.name().to_owned()];
     parts.extend(description.version.clone());
@@ -61,7 +75,11 @@ fn summary(description: &Description) -> String {
 /// Asks all workers.
 pub async fn live(config: &Config) -> Vec<Found> {
     let upstream = &config.limits.upstream;
-    let limits = ProbeLimits { bytes_max: upstream.probe_bytes_max, timeout: upstream.probe_timeout };
+    let limits = ProbeLimits {
+        bytes_max: upstream.probe_bytes_max,
+        timeout: upstream.probe_timeout,
+        ranks_max: upstream.ranks_per_worker_max.get(),
+    };
     let mut found = Vec::new();
     for pool in &config.pools {
         for worker in &pool.workers {

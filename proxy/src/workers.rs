@@ -11,7 +11,7 @@ use rankwise_engines::disaggregation::{Field, Role};
 use rankwise_prompt::Api;
 use tokio::sync::Notify;
 
-use crate::feeds::{ColdRank, FeedPosition, LastHeard};
+use crate::feeds::{ColdRank, FeedPosition, LastHeard, Promises};
 use crate::health::RankHealth;
 use crate::metrics::TargetMetrics;
 
@@ -69,6 +69,8 @@ pub struct Rank {
     pub cold: Option<Arc<ColdRank>>,
     /// Where its feed stands; none where what it holds is not kept beyond the process.
     pub position: Option<Arc<FeedPosition>>,
+    /// Whether it keeps what is promised of it.
+    pub promises: Arc<Promises>,
     /// When it told its load by itself.
     pub heard: Arc<LastHeard>,
 }

@@ -9,8 +9,13 @@ use crate::harness::{Wire, config_file, fast, fleet};
 
 /// What it says of workers with these entries.
 async fn checked(entries: Vec<Value>) -> Output {
+    checked_pool(json!({ "workers": entries })).await
+}
+
+/// What it says of the workers of a pool.
+async fn checked_pool(pool: Value) -> Output {
     // JSON is YAML.
-    let (_folder, file) = config_file(&json!({ "pools": [{ "workers": entries }] }).to_string());
+    let (_folder, file) = config_file(&json!({ "pools": [pool] }).to_string());
     // The fleet lives on this thread.
     let check =
         move || Command::new(env!("CARGO_BIN_EXE_rankwise")).args(["check", &file[1], "--live"]).output();
@@ -79,6 +84,21 @@ async fn each_setting_that_leaves_kv_blind_is_named() {
         (silent(EngineWire::Vllm), nothing(), &["--kv-events-config"][..]),
         (silent(EngineWire::Sglang), nothing(), &["--kv-events-config"]),
         (pages, nothing(), &["--page-size 64"]),
+        (
+            one(EngineWire::Vllm),
+            json!({ "block_size": 32 }),
+            &["block_size is 32 and the engine's blocks are of 16"],
+        ),
+        (
+            one(EngineWire::Sglang),
+            json!({ "block_size": 32 }),
+            &["block_size is 32 and the engine's blocks are of 16"],
+        ),
+        (
+            one(EngineWire::Trtllm),
+            json!({ "block_size": 32 }),
+            &["block_size is 32 and the engine's blocks are of 16"],
+        ),
         (silent(EngineWire::Trtllm), nothing(), &["event_buffer_max_size"]),
         (bare(), nothing(), &["no rank can be named to it", "rankwise_trtllm.py"]),
         // What it takes is looked at, not believed.
@@ -147,4 +167,12 @@ async fn an_id_that_no_worker_behind_dynamo_has_is_named() {
         );
         fleet.stop().await;
     }
+}
+
+/// They are found when it runs, so that nothing is shown of them now.
+#[tokio::test]
+async fn workers_that_discovery_finds_are_said_not_to_be_asked() {
+    let output = checked_pool(json!({ "discovery": { "dns": [{ "url": "http://localhost:1" }] } })).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("pool main: nobody was asked: its workers are found by discovery"), "{said}");
 }

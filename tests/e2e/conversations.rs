@@ -83,6 +83,34 @@ async fn a_session_stays_on_the_rank_that_its_engine_chose() {
     fleet.stop().await;
 }
 
+/// The engine heeds a body over any header: one that a client has written itself would put it where it likes.
+#[tokio::test]
+async fn a_clients_own_conversation_does_not_win_over_its_session() {
+    let (fleet, proxy) = two_servers(TrtllmServer::Bare, "session-affinity").await;
+    let session = [("x-conversation", "a")];
+    let home = {
+        let reply = turn(&proxy, 0, &session).await;
+        let arrival = arrival_of(&fleet, &reply);
+        (arrival.worker, arrival.rank)
+    };
+    for round in 1..9 {
+        let mut body = chat(&text(round, 40));
+        body["conversation_params"] = json!({ "conversation_id": format!("my own {round}") });
+        let reply = proxy.client.send(Method::POST, CHAT, &session, body.to_string()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let arrival = arrival_of(&fleet, &reply);
+        assert_eq!((arrival.worker, arrival.rank), home, "round {round}");
+        assert!(!arrival.headers.contains_key(TOLD));
+    }
+    // Without a session it is the client's to say.
+    let mut body = chat(&text(9, 40));
+    body["conversation_params"] = json!({ "conversation_id": "my own" });
+    let reply = proxy.client.send(Method::POST, CHAT, &[], body.to_string()).await;
+    let arrived: Value = serde_json::from_slice(&arrival_of(&fleet, &reply).body).expect("JSON arrived");
+    assert_eq!(arrived["conversation_params"], body["conversation_params"]);
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn whose_the_choice_of_the_rank_is_stands_in_metrics_and_receipts() {
     let (fleet, proxy) = two_servers(TrtllmServer::Bare, "kv").await;

@@ -186,6 +186,59 @@ async fn two_that_drain_a_server_notice_and_promise_nothing_wrong() {
     fleet.stop().await;
 }
 
+/// Whoever named it, and whatever it is called: of two that drain one server neither would hear all.
+#[tokio::test]
+async fn a_second_worker_at_the_same_address_waits_for_the_first_to_leave() {
+    let fleet = fleet(servers(1)).await;
+    let proxy = draining(&fleet).await;
+    assert_eq!(exact(&proxy, &fleet, (0..2).chain(0..2)).await, 2 * 192);
+    let again = json!({
+        "name": "again", "url": fleet.workers()[0].url(), "engine": "trtllm", "ranks": 2, "block_size": 16, "drain_events": true,
+    });
+    let workers = "/v1/pools/main/workers";
+    let added = proxy.admin.send(http::Method::POST, workers, &[], again.to_string()).await;
+    assert!(added.status.is_success(), "{}", added.text());
+    let of = async |worker: &str| -> Vec<Value> {
+        proxy.ranks().await.into_iter().filter(|rank| rank["worker"] == worker).collect()
+    };
+    let trusted = |rank: &Value| rank["condition"].as_u64().expect("bits") & UNTRUSTED == 0;
+    wait_until("it to serve", async || {
+        let ranks = of("again").await;
+        ranks.len() == 2 && ranks.iter().all(|rank| rank["availability"] == "ready")
+    })
+    .await;
+    wait_until("it to be said", async || {
+        let said = |line: &String| line.contains("events not drained") && line.contains("worker w0");
+        proxy.log().iter().any(said)
+    })
+    .await;
+    // What it was sent to prove itself the first has heard of, and nothing was missed.
+    wait_until("all to be read", async || {
+        let worker = &fleet.workers()[0];
+        of("w0").await.iter().enumerate().all(|(number, rank)| {
+            rank["index"]["next_sequence"].as_u64() == Some(worker.next_sequence(number))
+        })
+    })
+    .await;
+    assert!(of("w0").await.iter().all(trusted) && !of("again").await.iter().any(trusted));
+    assert_eq!(gaps(&proxy).await, 0.0);
+
+    let gone = proxy.admin.send(http::Method::DELETE, &format!("{workers}/w0"), &[], "").await;
+    assert!(gone.status.is_success(), "{}", gone.text());
+    let mut seed = 100;
+    wait_until("the second to drain", async || {
+        if fleet.workers()[0].clear_caches() {
+            for rank in 0..2 {
+                ask_server(address_of(&fleet, 0), Some(rank), seed).await;
+                seed += 1;
+            }
+        }
+        of("again").await.iter().all(trusted)
+    })
+    .await;
+    fleet.stop().await;
+}
+
 /// The rank is the engine's choice: a prompt comes to the worker of which some rank holds it, and nothing is promised of the rank.
 #[tokio::test]
 async fn where_no_rank_can_be_named_the_worker_is_found() {

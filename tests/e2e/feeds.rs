@@ -5,7 +5,8 @@ use rankwise_sim::{Fault, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Gate, Proxy, UNTRUSTED, address_of, ask, ask_engine, completion, exact, fast, fleet, metric, wait_until,
+    Gate, Proxy, UNTRUSTED, Wire, address_of, ask, ask_engine, completion, exact, fast, fleet, metric,
+    wait_until,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -307,4 +308,32 @@ async fn what_a_new_process_stores_before_it_serves_is_kept() {
         assert_eq!(ask(&proxy, seed).await.promised_tokens(), 0, "prompt {seed}");
     }
     fleet.stop().await;
+}
+
+/// Of no use to any prompt, and not silently so.
+#[tokio::test]
+async fn events_of_another_block_size_are_counted_and_named() {
+    for wire in [Wire::Vllm, Wire::TrtllmDrained] {
+        let fleet = fleet(wire.spec(FleetSpec { workers: 1, ranks: 2, ..fast() })).await;
+        let mut worker = wire.entry(&fleet.workers()[0], &fleet.workers()[0].url());
+        worker["block_size"] = 32.into();
+        let pool = json!({ "tokenizer": fleet.workers()[0].tokenizer_folder(), "workers": [worker] });
+        let proxy = Proxy::configured_with(&json!({ "pools": [pool] }).to_string(), &[]).await;
+        proxy.all_ready(&fleet).await;
+        for (rank, seed) in (0..2).zip(0..) {
+            wire.ask(&fleet, 0, rank, seed).await;
+        }
+        wait_until("them to be counted", async || {
+            let ranks = proxy.ranks().await;
+            ranks.iter().all(|rank| rank["index"]["skipped_events"]["block_size"].as_u64() > Some(0))
+        })
+        .await;
+        assert!(proxy.metric("rankwise_kv_events_skipped_total", "reason=\"block_size\"").await >= 2.0);
+        assert!(proxy.ranks().await.iter().all(|rank| rank["index"]["blocks"] == 0), "{wire:?}");
+        wait_until("it to be said", async || {
+            proxy.log().iter().any(|line| line.contains("events are of blocks of another size"))
+        })
+        .await;
+        fleet.stop().await;
+    }
 }

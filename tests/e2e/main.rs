@@ -6,6 +6,7 @@
 
 mod any_fault;
 mod bad_input;
+mod broken_promises;
 mod bursts;
 mod check_live;
 mod cold;
@@ -29,6 +30,7 @@ mod health;
 mod kept_responses;
 mod kv;
 mod lost_worker;
+mod native_api;
 mod other_ranks;
 mod outcomes;
 mod pins;

@@ -37,6 +37,19 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// The block size that counts, beside what the engine tells, and what is wrong with it.
+    pub(crate) fn block_size(&self, told: Option<u32>) -> (Option<BlockSize>, Option<Blindness>) {
+        let told = told.filter(|size| *size > 0).map(BlockSize);
+        let finding = match (self.block_size, told) {
+            (None, None) => Some(Blindness::BlockSizeUnknown),
+            (Some(BlockSize(config)), Some(BlockSize(engine))) if config != engine => {
+                Some(Blindness::BlockSizeMismatch { config, engine })
+            }
+            _ => None,
+        };
+        (self.block_size.or(told), finding)
+    }
+
     /// The number of ranks by config, within bounds.
     ///
     /// # Errors

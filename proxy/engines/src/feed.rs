@@ -248,6 +248,20 @@ impl Feed {
         self.resync_if_due(now, out);
     }
 
+    /// Answers show, for so many times in a row, that the rank does not hold what its events say: it is emptied, not trusted, and read
+    /// again from 0 after a pause that doubles each time.
+    pub fn disproved(&mut self, times: u32, now: Millis, out: &mut Vec<FeedAction>) {
+        self.counters.disproofs += 1;
+        self.buffer.clear();
+        if self.phase == FeedPhase::Disconnected {
+            // It is read from 0 when it is connected.
+            self.forget(out);
+            self.completeness = Completeness::Unreplayed;
+        } else {
+            self.read_again(times.saturating_sub(1), now, out);
+        }
+    }
+
     fn in_order(&mut self, message: Message, now: Millis, out: &mut Vec<FeedAction>) {
         let Some(expected) = self.expected else {
             self.adopt(message, out);
@@ -318,14 +332,18 @@ impl Feed {
     /// Batches of another rank came where this rank's were due: the rank is emptied, and read again from 0 after a pause that
     /// grows as long as they come.
     fn reread(&mut self, now: Millis, out: &mut Vec<FeedAction>) {
+        self.misled = false;
+        self.read_again(self.rereads, now, out);
+        self.rereads = self.rereads.saturating_add(1);
+    }
+
+    /// What the index holds of the rank is not so: it is emptied, and read from 0 after a pause.
+    fn read_again(&mut self, doublings: u32, now: Millis, out: &mut Vec<FeedAction>) {
         self.forget(out);
         self.completeness = Completeness::Unreplayed;
         self.fruitless = 0;
-        self.misled = false;
         if self.config.replay {
-            let doublings = self.rereads.min(16);
-            self.rereads = self.rereads.saturating_add(1);
-            let pause = self.config.replay_pause_ms.saturating_mul(1 << doublings);
+            let pause = self.config.replay_pause_ms.saturating_mul(1 << doublings.min(16));
             self.replay_later(pause.min(self.config.reread_pause_ms_max), now);
         }
     }

@@ -16,6 +16,14 @@ pub use probe::RankProbe;
 /// The header by which a server that chooses ranks itself tells conversations apart: with `attention_dp_config:
 /// {kv_cache_routing_conversation_affinity: true}` (1.3) the turns of a conversation come to the rank of its first.
 ///
-/// Of four headers that it reads this is the first; `conversation_params` in the body win over all of them. Versions before do
+/// Of four headers that it reads this is the first; [`CONVERSATION_FIELD`] in the body wins over all of them. Versions before do
 /// not read it, and would refuse the field.
 pub const CONVERSATION_HEADER: &str = "x-session-id";
+
+/// The field of a body that says the same, as an object.
+pub const CONVERSATION_FIELD: &str = "conversation_params";
+
+/// [`CONVERSATION_FIELD`] for a conversation of this id, as JSON.
+pub fn conversation_params(id: &str) -> String {
+    serde_json::json!({ "conversation_id": id }).to_string()
+}

@@ -21,6 +21,7 @@ mod io;
 mod load_publisher;
 mod metrics;
 mod named_rank;
+mod native;
 mod pages;
 mod ports;
 mod process;

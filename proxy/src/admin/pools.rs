@@ -1,5 +1,7 @@
 //! What is known of a pool and its ranks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Admin, shown};
@@ -74,6 +76,7 @@ fn rank(pool: &Pool, worker: &Worker, rank: &Rank) -> Value {
             "blocks": pool.state.cached_blocks(target.id),
             "event_lag_ms": target.feed.lag_ms(now),
             "next_sequence": next_sequence,
+            "skipped_events": rank.metrics.skips().map(|(reason, count)| (reason.name(), count)).collect::<BTreeMap<_, _>>(),
         },
         "ledger": {
             "prefill_tokens": load.prefill_tokens,

@@ -44,7 +44,7 @@ pub(super) fn sim(options: &SimOptions) -> Result<()> {
 /// Asks every engine of the config what it can tell and do.
 pub(super) fn check_live(config: &Config) -> Result<()> {
     let found = runtime()?.block_on(check::live(config));
-    for line in found.iter().flat_map(check::Found::lines) {
+    for line in found.iter().flat_map(check::Found::lines).chain(check::unasked(config)) {
         out::line(line)?;
     }
     if found.iter().all(check::Found::is_fine) {

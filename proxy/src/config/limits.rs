@@ -200,7 +200,7 @@ pub struct UpstreamLimits {
     pub load_interval: Duration,
     /// Workers of a pool, those added by the admin API included.
     pub workers_max: NonZeroUsize,
-    /// Ranks of one worker.
+    /// Ranks of one worker, by config or by its own word. One that has more is not taken on.
     pub ranks_per_worker_max: NonZeroU32,
 }
 
@@ -271,6 +271,11 @@ pub struct IndexLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub pending_grace_max: Duration,
+    /// Answers for which cached tokens were promised of a rank, after which it is judged by them.
+    pub promises_sample: NonZeroU32,
+    /// Of 1000 such answers so many may say that less was cached. If more do, the rank is emptied, `untrusted`, and its events are read
+    /// again after a pause that doubles, up to a minute, while that goes on. `1000`: never.
+    pub promises_broken_permille_max: u32,
     /// With `state_dir`: how often what the index knows is written there, for the next process to go on from. It is also when
     /// the proxy stops. What was kept of ranks that do not show up within this time of the start is forgotten.
     #[serde(with = "duration")]
@@ -284,6 +289,8 @@ impl Default for IndexLimits {
             blocks_max: size(8_000_000),
             pending_grace_min: Duration::from_millis(100),
             pending_grace_max: Duration::from_secs(2),
+            promises_sample: count(32),
+            promises_broken_permille_max: 500,
             save_interval: Duration::from_secs(60),
         }
     }
@@ -295,7 +302,7 @@ impl Default for IndexLimits {
 pub struct EventLimits {
     /// Batches of one rank that may wait for a replay to end. Beyond it the replay is started again.
     pub batches_max: NonZeroUsize,
-    /// Largest message, in bytes. A larger one is dropped, which is a gap.
+    /// Largest message that is read, in bytes. A larger one empties its rank, as what it removed is not known.
     #[serde(with = "byte_size")]
     #[schemars(with = "byte_size::Written")]
     pub message_bytes_max: usize,

@@ -115,6 +115,13 @@ pub struct Discovery {
     pub handover_timeout: Duration,
 }
 
+impl Discovery {
+    /// Whether there is anything to find workers by.
+    pub fn finds_some(&self) -> bool {
+        self.file.is_some() || !self.dns.is_empty()
+    }
+}
+
 /// Which requests belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sessions {

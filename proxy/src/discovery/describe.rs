@@ -115,6 +115,14 @@ pub enum DescribeError {
         /// By its answers.
         found: &'static str,
     },
+    /// It has too many ranks.
+    #[error("{ranks} dp ranks are more than limits.upstream.ranks_per_worker_max, {max}")]
+    TooManyRanks {
+        /// It has.
+        ranks: usize,
+        /// It may have.
+        max: u32,
+    },
     /// It is to take one leg of requests, and its engine cannot be told so.
     #[error("config says role {role}, and engine {engine} takes no leg of a request")]
     NoLegs {
@@ -132,6 +140,8 @@ pub struct ProbeLimits {
     pub bytes_max: usize,
     /// Longest wait.
     pub timeout: Duration,
+    /// Most ranks of a worker.
+    pub ranks_max: u32,
 }
 
 const MODELS: &str = "/v1/models";
@@ -183,6 +193,9 @@ pub async fn describe(
         overrides.takes_rank_fields = Some(RankProbe::shows(named, nonsense));
     }
     let found = engine.describe(worker.url.host(), &answers, &overrides)?;
+    if u32::try_from(found.ranks.len()).is_ok_and(|ranks| ranks > limits.ranks_max) {
+        return Err(DescribeError::TooManyRanks { ranks: found.ranks.len(), max: limits.ranks_max });
+    }
     let role = match worker.role {
         config::Role::Auto => found.role,
         config::Role::Aggregated => Role::Aggregated,

@@ -10,7 +10,7 @@ use rankwise_core::target::{Availability, Condition, Phases, TargetSpec};
 use rankwise_engines::Engine;
 use rankwise_engines::disaggregation::{Role, Transfer};
 use rankwise_engines::discovery::EventEndpoints;
-use rankwise_engines::events::Translation;
+use rankwise_engines::events::{Skipped, Translation};
 use rankwise_engines::feed::{Feed, FeedConfig, FeedCounters};
 use rankwise_engines::trtllm::drain::{Drain, DrainConfig};
 use tokio::sync::Notify;
@@ -22,7 +22,8 @@ use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
 use crate::feeds::{
-    self, ColdRank, DrainFeed, DrainedTarget, EventFeed, EventSource, LastHeard, LoadFeed, NAMESPACE_MODEL,
+    self, ColdRank, DrainClaims, DrainFeed, DrainedTarget, EventFeed, EventSource, LastHeard, LoadFeed,
+    NAMESPACE_MODEL, PromiseSettings, Promises,
 };
 use crate::health::{HealthSettings, RankHealth};
 use crate::pool::Pool;
@@ -48,13 +49,16 @@ pub(super) struct Bounds<'a> {
     pub(super) events: &'a config::EventLimits,
     /// Of its ranks' health.
     pub(super) health: &'a HealthSettings,
+    /// When a rank's promises are broken too often.
+    pub(super) promises: PromiseSettings,
 }
 
-/// Numbers that are never given twice.
+/// What is never given twice in a process.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     workers: AtomicU32,
     groups: Groups,
+    drains: Arc<DrainClaims>,
 }
 
 impl Numbers {
@@ -79,7 +83,7 @@ impl Registration {
         config: &config::Worker,
         description: Description,
         alarm: Arc<Notify>,
-        Bounds { events, health }: Bounds<'_>,
+        Bounds { events, health, promises }: Bounds<'_>,
     ) -> Self {
         let stop = CancellationToken::new();
         let block_size = description.block_size.unwrap_or(BLOCK_SIZE_UNKNOWN);
@@ -109,6 +113,7 @@ impl Registration {
             let mut condition = if pin.is_none() { Condition::NOT_PINNABLE } else { Condition::default() };
             let mut has_events = false;
             let mut position = None;
+            let promises = Arc::new(Promises::new(promises));
             let heals = pool.heal_cold_roots && description.engine == Engine::Vllm && rank.events.is_some();
             let cold = heals.then(|| Arc::new(ColdRank::new()));
             if let (Some(sockets), Some(block_size)) = (&rank.events, description.block_size) {
@@ -139,8 +144,10 @@ impl Registration {
                     place: format!("worker {} rank {}", config.name, rank.header_rank),
                     connect_timeout: events.timeout,
                     reported: FeedCounters::default(),
+                    reported_skips: Skipped::default(),
                     cold: cold.clone(),
                     copies_counted: true,
+                    promises: Arc::clone(&promises),
                     emptied: told_emptied,
                     alarm: Arc::clone(&alarm),
                 };
@@ -177,11 +184,13 @@ impl Registration {
                 metrics,
                 cold,
                 position,
+                promises,
                 heard,
             });
         }
         if let Some(block_size) = description.drained_in() {
-            let feed = drain_feed(pool, config, &ranks, block_size, Arc::clone(&alarm), events);
+            let claims = Arc::clone(&numbers.drains);
+            let feed = drain_feed(pool, config, &ranks, block_size, claims, Arc::clone(&alarm), events);
             feeds.spawn(feeds::run_drain(feed, stop.clone()));
         }
         let worker = Arc::new(Worker {
@@ -328,6 +337,7 @@ fn drain_feed(
     config: &config::Worker,
     ranks: &[Rank],
     block_size: BlockSize,
+    claims: Arc<DrainClaims>,
     alarm: Arc<Notify>,
     limits: &config::EventLimits,
 ) -> DrainFeed {
@@ -335,7 +345,8 @@ fn drain_feed(
     let drain = DrainConfig {
         capacities: ranks.iter().map(|rank| rank.target.spec.capacity_blocks).collect(),
         translation,
-        held_max: pool.state.config().index_blocks_max,
+        // Together no more than the index, which would forget them anyway.
+        held_max: pool.state.config().index_blocks_max / ranks.len().max(1),
     };
     let origin =
         Origin { address: config.url.authority(), headers: config.headers.iter().cloned().collect() };
@@ -343,9 +354,13 @@ fn drain_feed(
         pool: Arc::clone(pool),
         ranks: ranks
             .iter()
-            .map(|rank| DrainedTarget::new(Arc::clone(&rank.target), rank.metrics.clone()))
+            .map(|rank| {
+                DrainedTarget::new(Arc::clone(&rank.target), rank.metrics.clone(), Arc::clone(&rank.promises))
+            })
             .collect(),
+        address: origin.address.clone(),
         origin: KeptOrigin::new(origin),
+        claims,
         drain: Drain::new(&drain, clock::now()),
         place: format!("worker {}", config.name),
         limits: limits.clone(),

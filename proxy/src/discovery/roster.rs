@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::status::WorkerStatus;
@@ -82,8 +83,10 @@ impl Roster {
 
     /// Brings what a source has named so far in line with what it names now: new workers are added, those that it no
     /// longer names drained, those that it describes otherwise replaced. What other sources named is left alone. Returns when that is
-    /// done: nobody leaves before somebody else may be picked, but for at most `handover` each. `joins`: others serve already.
+    /// done: nobody leaves before somebody else may be picked, but for `handover` at most. `joins`: others serve already.
     pub async fn apply(&self, set: WorkerSet, handover: Duration, joins: bool) {
+        let began = Instant::now();
+        let left = || handover.saturating_sub(began.elapsed());
         let WorkerSet { source, workers } = set;
         let known: BTreeMap<String, config::Worker> = {
             let entries = self.workers.lock();
@@ -99,12 +102,12 @@ impl Roster {
         }
         for name in &unnamed {
             tracing::info!(pool = self.pool.name, worker = name, ?source, "worker is no longer named");
-            self.let_go(name, &unnamed, handover).await;
+            self.let_go(name, &unnamed, left()).await;
         }
         for worker in &workers {
             if known.get(&*worker.name).is_some_and(|former| former != worker) {
                 tracing::info!(pool = self.pool.name, worker = %worker.name, ?source, "worker is described otherwise");
-                self.let_go(&worker.name, &[], handover).await;
+                self.let_go(&worker.name, &[], left()).await;
                 self.take_on(worker.clone(), source, joins);
             }
         }
@@ -118,7 +121,7 @@ impl Roster {
     }
 
     /// Takes a worker out, as soon as another one may be picked that is not about to leave as well; or after `handover`, or if
-    /// there is no other to wait for.
+    /// there is no other to wait for. With no time left it still looks.
     async fn let_go(&self, name: &str, leaving: &[&str], handover: Duration) {
         let stays = |other: &str| other != name && !leaving.contains(&other);
         // By those supervised now: a former self of one of them may be about to drain.

@@ -17,6 +17,7 @@ use super::status::{READY, WorkerStatus};
 use super::tokenizer;
 use crate::clock;
 use crate::config;
+use crate::feeds::PromiseSettings;
 use crate::health::HealthSettings;
 use crate::pool::Pool;
 use crate::proving::Attendant;
@@ -43,6 +44,8 @@ pub(super) struct Supervision {
     pub(super) drain_timeout: Duration,
     /// Bounds of event feeds.
     pub(super) events: config::EventLimits,
+    /// When a rank's promises are broken too often.
+    pub(super) promises: PromiseSettings,
     /// Numbers for workers and groups.
     pub(super) numbers: Arc<Numbers>,
     /// What the admin API shows.
@@ -200,7 +203,7 @@ impl Supervision {
             &self.config,
             description,
             alarm,
-            Bounds { events: &self.events, health: &self.health },
+            Bounds { events: &self.events, health: &self.health, promises: self.promises },
         ));
     }
 

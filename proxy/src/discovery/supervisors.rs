@@ -8,6 +8,7 @@ use super::register::Numbers;
 use super::status::WorkerStatus;
 use super::supervise::Supervision;
 use crate::config::{EventLimits, HealthLimits, Limits, UpstreamLimits, Worker};
+use crate::feeds::PromiseSettings;
 use crate::health::HealthSettings;
 use crate::pool::Pool;
 
@@ -17,6 +18,7 @@ pub struct Supervisors {
     upstream: UpstreamLimits,
     health: HealthSettings,
     events: EventLimits,
+    promises: PromiseSettings,
     drain_timeout: Duration,
     numbers: Arc<Numbers>,
 }
@@ -28,6 +30,10 @@ impl Supervisors {
             upstream: limits.upstream.clone(),
             health: settings(&limits.health),
             events: limits.events.clone(),
+            promises: PromiseSettings {
+                sample: limits.index.promises_sample.get(),
+                broken_permille_max: limits.index.promises_broken_permille_max,
+            },
             drain_timeout,
             numbers: Arc::default(),
         }
@@ -46,12 +52,14 @@ impl Supervisors {
             probe: ProbeLimits {
                 bytes_max: self.upstream.probe_bytes_max,
                 timeout: self.upstream.probe_timeout,
+                ranks_max: self.upstream.ranks_per_worker_max.get(),
             },
             health_interval: self.upstream.probe_interval,
             load_interval: self.upstream.load_interval,
             health: self.health,
             joins,
             events: self.events.clone(),
+            promises: self.promises,
             drain_timeout: self.drain_timeout,
             numbers: Arc::clone(&self.numbers),
             status: Arc::new(WorkerStatus::default()),

@@ -9,13 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use rankwise_core::event::CacheEvent;
 use rankwise_core::target::Target;
+use rankwise_engines::events::Skipped;
 use rankwise_engines::feed::{Completeness, FeedAction, FeedCounters};
 use rankwise_engines::trtllm::drain::{Drain, Strays};
-use rankwise_engines::trtllm::events::PATH;
+use rankwise_engines::trtllm::events::{self as wire, Event, PATH};
 use tokio::sync::Notify;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Promises;
+use super::claims::{DrainClaim, DrainClaims};
 use crate::clock;
 use crate::config::EventLimits;
 use crate::metrics::TargetMetrics;
@@ -30,6 +34,10 @@ pub struct DrainFeed {
     pub ranks: Vec<DrainedTarget>,
     /// Where they are drained.
     pub origin: KeptOrigin,
+    /// The same, as `host:port`.
+    pub address: String,
+    /// Who drains which address.
+    pub claims: Arc<DrainClaims>,
     /// The adapter's state machine.
     pub drain: Drain,
     /// For logs: `worker a`.
@@ -44,14 +52,22 @@ pub struct DrainFeed {
 pub struct DrainedTarget {
     target: Arc<Target>,
     metrics: TargetMetrics,
+    promises: Arc<Promises>,
     /// What the metrics already hold.
     reported: FeedCounters,
+    reported_skips: Skipped,
 }
 
 impl DrainedTarget {
     /// Of which nothing is known yet.
-    pub fn new(target: Arc<Target>, metrics: TargetMetrics) -> Self {
-        Self { target, metrics, reported: FeedCounters::default() }
+    pub fn new(target: Arc<Target>, metrics: TargetMetrics, promises: Arc<Promises>) -> Self {
+        Self {
+            target,
+            metrics,
+            promises,
+            reported: FeedCounters::default(),
+            reported_skips: Skipped::default(),
+        }
     }
 }
 
@@ -59,11 +75,20 @@ impl DrainedTarget {
 const PAUSE: Duration = Duration::from_millis(5);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Longest answer that is read where it came: some milliseconds of work.
+const INLINE_BYTES_MAX: usize = 256 << 10;
+/// Events that are applied before others get their turn.
+const PIECE: usize = 512;
+
 /// Runs the feed until it is stopped.
 pub async fn run_drain(mut feed: DrainFeed, stop: CancellationToken) {
+    let claimed = async {
+        let _claim = feed.claim().await;
+        feed.poll().await;
+    };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = feed.poll() => {}
+        () = claimed => {}
     }
     for rank in &feed.ranks {
         rank.metrics.event_connected.set(0);
@@ -71,11 +96,24 @@ pub async fn run_drain(mut feed: DrainFeed, stop: CancellationToken) {
 }
 
 impl DrainFeed {
+    /// The right to drain the worker, once nobody else has it. Its ranks are not trusted until then.
+    async fn claim(&mut self) -> DrainClaim {
+        self.report();
+        let tell = |owner: &str| {
+            tracing::error!(
+                place = self.place,
+                address = self.address,
+                owner,
+                "events not drained: somebody drains this address already, and each event is told once"
+            );
+        };
+        self.claims.wait(&self.address, &format!("pool {} {}", self.pool.name, self.place), tell).await
+    }
+
     async fn poll(&mut self) {
         let (mut pause, mut said, mut strays) = (PAUSE, None, Strays::default());
         loop {
-            let mut actions = Vec::new();
-            let longest = match self.ask(&mut actions).await {
+            let longest = match self.ask().await {
                 Ok(events) => {
                     if said.take().is_some() {
                         tracing::info!(place = self.place, "events are drained again");
@@ -93,7 +131,7 @@ impl DrainFeed {
                     RETRY_PAUSE_MAX
                 }
             };
-            self.obey(&actions);
+            self.doubt_disproved();
             self.report();
             self.tell_strays(&mut strays);
             sleep(pause.min(longest)).await;
@@ -101,16 +139,24 @@ impl DrainFeed {
         }
     }
 
-    /// Takes what has come since; the number of events.
-    async fn ask(&mut self, out: &mut Vec<(usize, FeedAction)>) -> Result<usize, String> {
+    /// Takes what has come since, and applies it; the number of events.
+    async fn ask(&mut self) -> Result<usize, String> {
         let EventLimits { drain_bytes_max, drain_timeout, .. } = self.limits;
         let answer = self.origin.post(PATH, Bytes::new(), drain_bytes_max, drain_timeout).await;
-        match answer {
-            Ok(answer) if answer.status.is_success() => {
-                self.drain.answered(&answer.body, out).map_err(|error| error.to_string())
-            }
+        let mut actions = Vec::new();
+        let told = match answer {
+            Ok(answer) if answer.status.is_success() => match decode(answer.body).await {
+                Ok(events) => {
+                    self.take(&events).await;
+                    Ok(events.len())
+                }
+                Err(error) => {
+                    self.drain.unreadable(&mut actions);
+                    Err(error)
+                }
+            },
             Ok(answer) => {
-                self.drain.failed(false, clock::now(), out);
+                self.drain.failed(false, clock::now(), &mut actions);
                 Err(format!("{PATH}: status {}", answer.status.as_u16()))
             }
             Err(error) => {
@@ -118,10 +164,41 @@ impl DrainFeed {
                 if gone {
                     self.alarm.notify_one();
                 }
-                self.drain.failed(gone, clock::now(), out);
+                self.drain.failed(gone, clock::now(), &mut actions);
                 Err(format!("{PATH}: {error}"))
             }
+        };
+        self.obey(&actions);
+        told
+    }
+
+    async fn take(&mut self, events: &[Event]) {
+        let mut actions = Vec::new();
+        // Nothing is an answer too.
+        self.drain.answered(&[], &mut actions);
+        for piece in events.chunks(PIECE) {
+            self.drain.answered(piece, &mut actions);
+            self.obey(&actions);
+            actions.clear();
+            yield_now().await;
         }
+    }
+
+    /// Ranks whose answers say that they do not hold what their events do.
+    fn doubt_disproved(&mut self) {
+        let mut actions = Vec::new();
+        for (number, rank) in self.ranks.iter().enumerate() {
+            if rank.promises.take_disproved().is_some() {
+                let dp_rank = rank.target.spec.rank.0;
+                tracing::error!(
+                    place = self.place,
+                    dp_rank,
+                    "its answers say that less was cached than its kv events do: not trusted"
+                );
+                self.drain.disproved(number, &mut actions);
+            }
+        }
+        self.obey(&actions);
     }
 
     /// Does what the state machine asks.
@@ -159,6 +236,7 @@ impl DrainFeed {
         unknown_parent
     }
 
+    /// Says how it stands with each rank.
     fn report(&mut self) {
         let missing_since = self.drain.missing_since();
         for (rank, drained) in self.ranks.iter_mut().zip(self.drain.ranks()) {
@@ -169,6 +247,17 @@ impl DrainFeed {
             rank.metrics.event_restarts.inc_by(now.restarts.saturating_sub(before.restarts));
             let errors = |counters: &FeedCounters| counters.decode_errors + counters.lost;
             rank.metrics.event_errors.inc_by(errors(&now).saturating_sub(errors(&before)));
+            let skipped = *drained.skipped();
+            if rank.metrics.skipped(&skipped, &rank.reported_skips) {
+                let (dp_rank, expected) = (rank.target.spec.rank.0, rank.target.spec.block_size.0);
+                tracing::error!(
+                    place = self.place,
+                    dp_rank,
+                    expected,
+                    "events are of blocks of another size: set block_size to the server's tokens_per_block"
+                );
+            }
+            rank.reported_skips = skipped;
             if now.gaps > before.gaps {
                 let dp_rank = rank.target.spec.rank.0;
                 tracing::warn!(
@@ -204,4 +293,14 @@ impl DrainFeed {
         }
         *before = now;
     }
+}
+
+/// Reads an answer, elsewhere if it is long: this thread serves all workers.
+async fn decode(body: Bytes) -> Result<Vec<Event>, String> {
+    let decoded = if body.len() > INLINE_BYTES_MAX {
+        spawn_blocking(move || wire::decode(&body)).await.map_err(|error| error.to_string())?
+    } else {
+        wire::decode(&body)
+    };
+    decoded.map_err(|error| error.to_string())
 }

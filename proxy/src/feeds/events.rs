@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use rankwise_core::event::CacheEvent;
 use rankwise_core::image::Image;
 use rankwise_core::target::Target;
+use rankwise_engines::events::Skipped;
 use rankwise_engines::feed::{Completeness, Feed, FeedAction, FeedCounters, FeedPhase};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -19,7 +20,7 @@ use zeromq::{Socket, SocketEvent, SocketRecv, SubSocket};
 
 use super::replay::{ReplayReply, Replays};
 use super::subscribe::subscribe;
-use super::{ColdRank, FeedPosition};
+use super::{ColdRank, FeedPosition, Promises};
 use crate::clock;
 use crate::metrics::TargetMetrics;
 use crate::pool::Pool;
@@ -53,6 +54,8 @@ pub struct EventFeed {
     pub connect_timeout: Duration,
     /// What the metrics already hold.
     pub reported: FeedCounters,
+    /// The same of events that were not indexed.
+    pub reported_skips: Skipped,
     /// Where requests see whether the rank's roots are cold; none where they are left so.
     pub cold: Option<Arc<ColdRank>>,
     /// Whether blocks that are stored again are being counted as copies.
@@ -61,6 +64,8 @@ pub struct EventFeed {
     pub kept: Option<Image>,
     /// Where it says how far it is, for what the rank holds to be kept; none where nothing is.
     pub position: Option<Arc<FeedPosition>>,
+    /// What the rank's answers say of it.
+    pub promises: Arc<Promises>,
     /// Told by the supervisor that the rank's part of the index was emptied.
     pub emptied: Arc<Notify>,
     /// Wakes the worker's supervisor: a publisher that goes away may be the first sign of a restart.
@@ -140,6 +145,14 @@ impl EventFeed {
                     ReplayReply::Failed { id } => self.feed.replay_failed(id, clock::now(), &mut actions),
                 },
                 () = self.emptied.notified() => self.feed.emptied(clock::now(), &mut actions),
+                times = self.promises.disproved() => {
+                    tracing::error!(
+                        place = self.place,
+                        times,
+                        "its answers say that less was cached than its kv events do: not trusted, and read again"
+                    );
+                    self.feed.disproved(times, clock::now(), &mut actions);
+                }
                 () = sleep(deadline) => self.feed.tick(clock::now(), &mut actions),
                 () = tokio::time::sleep_until(tail_check) => {
                     tail_check = Instant::now() + TAIL_CHECK;
@@ -231,6 +244,16 @@ impl EventFeed {
         if now.wrong_rank > before.wrong_rank {
             tracing::error!(place = self.place, "events name another rank: is the event endpoint right?");
         }
+        let skipped = *self.feed.skipped();
+        if self.metrics.skipped(&skipped, &self.reported_skips) {
+            let expected = self.target.spec.block_size.0;
+            tracing::error!(
+                place = self.place,
+                expected,
+                "events are of blocks of another size: set block_size for the worker"
+            );
+        }
+        self.reported_skips = skipped;
         let live = self.feed.phase() == FeedPhase::Live;
         if let Some(cold) = &self.cold {
             if now.lost > before.lost {

@@ -1,6 +1,7 @@
 //! The families about single targets: their requests, and what their ranks report.
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use rankwise_engines::events::{SkipReason, Skipped};
 
 use super::builder::{Builder, ENGINE_BUCKETS, TARGET};
 use super::outcome::{Attempt, Outcome, PrefillOutcome};
@@ -17,12 +18,14 @@ pub(super) struct TargetFamilies {
     time_to_first_token: HistogramVec,
     inter_token: HistogramVec,
     cold_reports: IntCounterVec,
+    promises_broken: IntCounterVec,
     load_messages: IntCounterVec,
     event_messages: IntCounterVec,
     event_gaps: IntCounterVec,
     event_replays: IntCounterVec,
     event_restarts: IntCounterVec,
     event_errors: IntCounterVec,
+    event_skips: IntCounterVec,
     event_connected: IntGaugeVec,
 }
 
@@ -33,6 +36,7 @@ pub struct TargetMetrics {
     attempts: [IntCounter; Attempt::ALL.len()],
     prefills: [IntCounter; PrefillOutcome::ALL.len()],
     taken_out: [IntCounter; Failure::ALL.len()],
+    event_skips: [IntCounter; SkipReason::ALL.len()],
     /// What came of the proxy's own requests.
     pub proofs: ProofMetrics,
     /// To the first token of an answer.
@@ -41,6 +45,8 @@ pub struct TargetMetrics {
     pub inter_token: Histogram,
     /// Requests that asked for a report of the blocks they reuse.
     pub cold_reports: IntCounter,
+    /// Answers that said that less was cached than promised.
+    pub promises_broken: IntCounter,
     /// Messages in which the rank told its load by itself.
     pub load_messages: IntCounter,
     /// KV-event messages.
@@ -77,6 +83,20 @@ impl TargetMetrics {
     pub fn taken_out(&self, why: Failure) {
         self.taken_out[why as usize].inc();
     }
+
+    /// Counts events that were skipped between two looks. Whether any was of another block size, for the first time.
+    pub fn skipped(&self, now: &Skipped, before: &Skipped) -> bool {
+        for (counter, reason) in self.event_skips.iter().zip(SkipReason::ALL) {
+            counter.inc_by(now.count(reason).saturating_sub(before.count(reason)));
+        }
+        now.count(SkipReason::BlockSize) > 0 && before.count(SkipReason::BlockSize) == 0
+    }
+
+    /// Events that were skipped, by reason; those of which there were none are left out.
+    pub fn skips(&self) -> impl Iterator<Item = (SkipReason, u64)> + '_ {
+        let counted = SkipReason::ALL.into_iter().zip(self.event_skips.iter().map(IntCounter::get));
+        counted.filter(|(_, count)| *count > 0)
+    }
 }
 
 /// Requests of the proxy's own that a rank has to serve to be admitted.
@@ -86,12 +106,14 @@ pub struct ProofMetrics {
     pub good: IntCounter,
     /// Not served.
     pub failed: IntCounter,
+    /// Refused whatever rank is named: nothing is proven.
+    pub refused: IntCounter,
     /// Served by another rank.
     pub disobeyed: IntCounter,
 }
 
 /// Labels of [`ProofMetrics`].
-const PROOFS: [&str; 3] = ["good", "failed", "disobeyed"];
+const PROOFS: [&str; 4] = ["good", "failed", "refused", "disobeyed"];
 
 impl TargetFamilies {
     pub(super) fn new(new: &Builder) -> Result<Self, prometheus::Error> {
@@ -138,6 +160,11 @@ impl TargetFamilies {
                 "Requests that asked the engine to report again the blocks they reuse.",
                 TARGET,
             )?,
+            promises_broken: new.counters(
+                "rankwise_promises_broken_total",
+                "Answers that said that less was cached than the index had promised of the rank.",
+                TARGET,
+            )?,
             load_messages: new.counters(
                 "rankwise_load_messages_total",
                 "Messages in which a rank told its load by itself.",
@@ -164,6 +191,11 @@ impl TargetFamilies {
                 "KV-event messages or events that could not be used.",
                 TARGET,
             )?,
+            event_skips: new.counters(
+                "rankwise_kv_events_skipped_total",
+                "KV events that were read and not indexed, by reason.",
+                &["pool", "worker", "dp_rank", "reason"],
+            )?,
             event_connected: new.gauges(
                 "rankwise_kv_events_complete",
                 "1 while a rank's event feed is connected and without a gap.",
@@ -176,11 +208,13 @@ impl TargetFamilies {
     pub(super) fn target(&self, pool: &str, worker: &str, rank: &str) -> TargetMetrics {
         let labels = [pool, worker, rank];
         let proofs = |result| self.proofs.with_label_values(&[pool, worker, rank, result]);
-        let [good, failed, disobeyed] = PROOFS.map(proofs);
+        let [good, failed, refused, disobeyed] = PROOFS.map(proofs);
         TargetMetrics {
+            event_skips: SkipReason::ALL
+                .map(|reason| self.event_skips.with_label_values(&[pool, worker, rank, reason.name()])),
             taken_out: Failure::ALL
                 .map(|why| self.taken_out.with_label_values(&[pool, worker, rank, why.name()])),
-            proofs: ProofMetrics { good, failed, disobeyed },
+            proofs: ProofMetrics { good, failed, refused, disobeyed },
             prefills: PrefillOutcome::ALL
                 .map(|outcome| self.prefills.with_label_values(&[pool, worker, rank, outcome.name()])),
             outcomes: Outcome::ALL
@@ -190,6 +224,7 @@ impl TargetFamilies {
             time_to_first_token: self.time_to_first_token.with_label_values(&labels),
             inter_token: self.inter_token.with_label_values(&labels),
             cold_reports: self.cold_reports.with_label_values(&labels),
+            promises_broken: self.promises_broken.with_label_values(&labels),
             load_messages: self.load_messages.with_label_values(&labels),
             event_messages: self.event_messages.with_label_values(&labels),
             event_gaps: self.event_gaps.with_label_values(&labels),
@@ -216,6 +251,9 @@ impl TargetFamilies {
         for why in Failure::ALL {
             let _ = self.taken_out.remove_label_values(&[pool, worker, rank, why.name()]);
         }
+        for reason in SkipReason::ALL {
+            let _ = self.event_skips.remove_label_values(&[pool, worker, rank, reason.name()]);
+        }
         for result in PROOFS {
             let _ = self.proofs.remove_label_values(&[pool, worker, rank, result]);
         }
@@ -224,6 +262,7 @@ impl TargetFamilies {
         }
         let counters = [
             &self.cold_reports,
+            &self.promises_broken,
             &self.load_messages,
             &self.event_messages,
             &self.event_gaps,

@@ -57,6 +57,19 @@ impl Attendant<'_> {
                 self.tell(rank, proof, was_out);
                 return self.pool.load_changed();
             }
+            Verdict::Refuses(why) => {
+                rank.metrics.proofs.refused.inc();
+                rank.health.proven(Proof::default(), now);
+                let dp_rank = rank.target.spec.rank.0;
+                tracing::warn!(
+                    pool = self.pool.name,
+                    worker = self.worker.name(),
+                    dp_rank,
+                    why,
+                    "nothing proven"
+                );
+                return self.pool.load_changed();
+            }
             Verdict::Disobeys(served) => {
                 let error = format!("rank {served} served what was pinned to rank {}", rank.target.spec.rank);
                 tracing::error!(pool = self.pool.name, worker = self.worker.name(), error, "pin disobeyed");

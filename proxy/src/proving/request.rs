@@ -9,7 +9,7 @@ use rankwise_core::ids::{BlockSize, DpRank};
 use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_core::snapshot::{Row, Snapshot};
 use rankwise_core::target::Target;
-use rankwise_engines::reply::{self, ReplySummary};
+use rankwise_engines::reply;
 use rankwise_prompt::splice;
 use tokio::time::{Instant, sleep};
 
@@ -18,13 +18,16 @@ use crate::feeds::NAMESPACE_MODEL;
 use crate::health::Proof;
 use crate::pool::Pool;
 use crate::upstream::{FetchError, Fetched, Origin};
-use crate::workers::{Rank, Worker};
+use crate::workers::{Pin, Rank, Worker};
 
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It serves.
     Serves(Proof),
+    /// It refuses such a request whatever rank is named, as a server of embeddings does, or one that wants a key: it is there, and nothing
+    /// is proven.
+    Refuses(String),
     /// Another rank served what was pinned to it.
     Disobeys(DpRank),
     /// Nobody listens there.
@@ -58,15 +61,19 @@ pub(super) async fn prove(
     let block_size = rank.target.spec.block_size;
     let seen = rank.has_events && block_size.0 <= BLOCK_TOKENS_MAX;
     let tokens = tokens(if seen { block_size.0.max(TOKENS_MIN) } else { TOKENS_MIN });
-    let answer = match ask(worker, rank, origin, &tokens, timeout).await {
+    let answer = match ask(worker, Some(&rank.pin), origin, &tokens, timeout).await {
         Ok(answer) => answer,
-        Err(error) if error.is_refused() => return Verdict::Refused(error.to_string()),
-        Err(error) => return Verdict::Fails(error.to_string()),
+        Err(error) => return unanswered(&error),
     };
     let summary = reply::body_summary(&answer.body);
-    if is_another_kind(answer.status) && !names_rank(&summary) {
-        // A server of embeddings, or one that wants a key: it answers, and that is all that can be seen.
-        return Verdict::Serves(Proof::default());
+    if is_refusal(answer.status) {
+        let message = summary.error.map(|error| error.message).unwrap_or_default();
+        // Is it the pin that it will not have?
+        let unpinned = match ask(worker, None, origin, &tokens, timeout).await {
+            Ok(answer) => answer.status,
+            Err(error) => return unanswered(&error),
+        };
+        return refusal(answer.status, &message, model(worker), unpinned);
     }
     if !answer.status.is_success() || summary.error.is_some() || summary.usage.is_none() {
         let why = summary.error.map(|error| error.message).unwrap_or_default();
@@ -86,15 +93,33 @@ pub(super) async fn prove(
     }
 }
 
+fn unanswered(error: &FetchError) -> Verdict {
+    if error.is_refused() { Verdict::Refused(error.to_string()) } else { Verdict::Fails(error.to_string()) }
+}
+
 /// Whether the engine would not, rather than could not.
-fn is_another_kind(status: StatusCode) -> bool {
+fn is_refusal(status: StatusCode) -> bool {
     status == StatusCode::NOT_IMPLEMENTED
         || (status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Whether it is the rank that the engine will not have.
-fn names_rank(summary: &ReplySummary) -> bool {
-    summary.error.as_ref().is_some_and(|error| error.message.contains("rank"))
+/// What a refusal means, beside what the same request without a pin was answered.
+fn refusal(status: StatusCode, message: &str, model: Option<&str>, unpinned: StatusCode) -> Verdict {
+    let told = format!("{PATH}: status {} {message}", status.as_u16());
+    if unpinned.is_success() {
+        return Verdict::Fails(format!("{told}, and {} where no rank is named", unpinned.as_u16()));
+    }
+    // It said that it serves this model.
+    let lacks_model = status == StatusCode::NOT_FOUND && model.is_some_and(|model| message.contains(model));
+    if message.contains("rank") || lacks_model || !is_refusal(unpinned) {
+        return Verdict::Fails(told);
+    }
+    Verdict::Refuses(told)
+}
+
+/// The base model's name.
+fn model(worker: &Worker) -> Option<&str> {
+    worker.models.iter().find(|model| !worker.adapters.contains(model)).map(String::as_str)
 }
 
 /// A prompt of at least so many tokens and one more, which no request had before.
@@ -108,23 +133,25 @@ fn prompt(pool: &Pool, tokens: &[u32], block_size: BlockSize) -> Prompt {
     Prompt::new(namespace, length, block_size, pool.key.blocks(tokens, block_size))
 }
 
+/// Asks for one token, of the rank that `pin` names or of whichever the engine chooses.
 async fn ask(
     worker: &Worker,
-    rank: &Rank,
+    pin: Option<&Pin>,
     origin: &Origin,
     tokens: &[u32],
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
-    let model = worker.models.iter().find(|model| !worker.adapters.contains(model));
-    let body = serde_json::json!({ "model": model, "prompt": tokens, "max_tokens": 1, "temperature": 0 });
+    let body =
+        serde_json::json!({ "model": model(worker), "prompt": tokens, "max_tokens": 1, "temperature": 0 });
     let mut body = Bytes::from(body.to_string());
-    let fields: Vec<_> = rank.pin.fields.iter().map(|(name, json)| (*name, json.as_str())).collect();
+    let fields = pin.iter().flat_map(|pin| &pin.fields);
+    let fields: Vec<_> = fields.map(|(name, json)| (*name, json.as_str())).collect();
     // It is an object: there is an end to put fields at.
     if let Ok(spliced) = splice::append_all(&body, &fields) {
         body = spliced.to_bytes();
     }
     let mut origin = origin.clone();
-    if let Some((name, value)) = &rank.pin.header {
+    if let Some((name, value)) = pin.and_then(|pin| pin.header.as_ref()) {
         origin.headers.insert(name, value.clone());
     }
     origin.post(PATH, body, ANSWER_BYTES_MAX, timeout).await
@@ -152,5 +179,41 @@ async fn holder(pool: &Pool, worker: &Worker, pinned: DpRank, prompt: &Prompt) -
             return None;
         }
         sleep(EVENTS_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_proves_nothing_and_one_of_the_pin_disproves() {
+        let verdict = |status, message, unpinned| {
+            let [status, unpinned] = [status, unpinned].map(|code| StatusCode::from_u16(code).unwrap());
+            assert!(is_refusal(status));
+            refusal(status, message, Some("qwen"), unpinned)
+        };
+        for (status, message) in [
+            (401, "Unauthorized"),
+            (403, ""),
+            (404, "Not Found"),
+            (400, "The model does not support Completions API"),
+            (501, "The model does not support Completions API"),
+        ] {
+            assert!(matches!(verdict(status, message, status), Verdict::Refuses(_)), "{status} {message}");
+        }
+        for (status, message, unpinned) in [
+            // It is the pin.
+            (400, "Invalid request", 200),
+            (401, "Unauthorized", 200),
+            (400, "data_parallel_rank 9 is out of range", 400),
+            (404, "The model `qwen` does not exist.", 404),
+            // It cannot, either way.
+            (400, "Invalid request", 500),
+            (400, "Invalid request", 429),
+        ] {
+            assert!(matches!(verdict(status, message, unpinned), Verdict::Fails(_)), "{status} {message}");
+        }
+        assert!(!is_refusal(StatusCode::TOO_MANY_REQUESTS) && !is_refusal(StatusCode::SERVICE_UNAVAILABLE));
     }
 }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Uri, request};
-use rankwise_core::sessions::Session;
+use rankwise_engines::Engine;
 use rankwise_engines::disaggregation::Field;
+use rankwise_engines::trtllm::{CONVERSATION_FIELD, conversation_params};
 use rankwise_engines::vllm::cold::{REPORT_FIELD, REPORT_VALUE};
 use rankwise_prompt::{has_field, splice};
 use smallvec::SmallVec;
@@ -28,13 +29,18 @@ pub(super) fn request(
     leg: &[Field],
 ) -> Result<Request<UpstreamBody>, ProxyError> {
     let pin = placed.rank().map_or(&placed.worker.left_open, |rank| &rank.pin);
-    let body = own_fields(placed, pin, leg, accepted.body.clone())?;
+    // Where a rank is named, no conversation is.
+    let session = accepted.belongs.session.filter(|_| placed.rank.is_none());
+    let conversation =
+        session.and_then(|session| Conversation::told(placed.worker.engine, session.key(), &accepted.body));
+    let by_body = conversation.as_ref().and_then(Conversation::field);
+    let body = own_fields(placed, pin, leg, by_body, accepted.body.clone())?;
     let mut request = addressed(&placed.worker, accepted.head, accepted.id, body);
     let headers = request.headers_mut();
     if let Some((name, value)) = &pin.header {
         headers.insert(name, value.clone());
     }
-    if let Some((name, value)) = conversation(placed, accepted.belongs.session) {
+    if let Some((name, value)) = conversation.and_then(Conversation::header) {
         headers.insert(name, value);
     }
     Ok(request)
@@ -64,16 +70,53 @@ pub(super) fn addressed(
 
 /// What has an engine that chooses the rank itself keep a session on one: the session's key, which is its tenant's own and the
 /// same on every replica of the proxy.
-fn conversation(placed: &Placed, session: Option<Session>) -> Option<(HeaderName, HeaderValue)> {
-    let name = placed.worker.engine.conversation_header().filter(|_| placed.rank.is_none())?;
-    let value = HeaderValue::try_from(format!("{:016x}", session?.key())).ok()?;
-    Some((HeaderName::from_static(name), value))
+#[derive(Debug, PartialEq, Eq)]
+enum Conversation {
+    /// In a header.
+    Header(&'static str, String),
+    /// In the body, where the client's own would win over the header. Only there: versions that do not know the field refuse it.
+    Field(Field),
+}
+
+impl Conversation {
+    /// How this engine is told that a request with this body is of that session; `None` where it keeps none.
+    fn told(engine: Engine, key: u64, body: &[u8]) -> Option<Self> {
+        let header = engine.conversation_header()?;
+        let id = format!("{key:016x}");
+        let has_own = has_field(body, CONVERSATION_FIELD) == Ok(true);
+        Some(if has_own {
+            Self::Field((CONVERSATION_FIELD, conversation_params(&id)))
+        } else {
+            Self::Header(header, id)
+        })
+    }
+
+    fn field(&self) -> Option<&Field> {
+        match self {
+            Self::Field(field) => Some(field),
+            Self::Header(..) => None,
+        }
+    }
+
+    fn header(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            // Sixteen hexadecimal digits are a header value.
+            Self::Header(name, id) => Some((HeaderName::from_static(name), HeaderValue::try_from(id).ok()?)),
+            Self::Field(_) => None,
+        }
+    }
 }
 
 /// The client's bytes, and at their end what this proxy has to say to the rank.
-fn own_fields(placed: &Placed, pin: &Pin, leg: &[Field], body: Bytes) -> Result<UpstreamBody, ProxyError> {
+fn own_fields(
+    placed: &Placed,
+    pin: &Pin,
+    leg: &[Field],
+    conversation: Option<&Field>,
+    body: Bytes,
+) -> Result<UpstreamBody, ProxyError> {
     let mut fields: SmallVec<[(&str, &str); 2]> =
-        pin.fields.iter().map(|(name, json)| (*name, json.as_str())).collect();
+        pin.fields.iter().chain(conversation).map(|(name, json)| (*name, json.as_str())).collect();
     // A whole request says so to a worker that could take a part: whence KV comes is never the client's to say.
     let leg = if leg.is_empty() { &placed.worker.closed } else { leg };
     fields.extend(leg.iter().map(|(name, json)| (*name, json.as_str())));
@@ -117,5 +160,23 @@ pub(super) fn expose_decision(headers: &mut HeaderMap, placed: &Placed, prefill:
     if let Some(expected) = placed.expected {
         headers.insert("x-rankwise-expected-cached-tokens", HeaderValue::from(expected.held_tokens));
         headers.insert("x-rankwise-pending-cached-tokens", HeaderValue::from(expected.pending_tokens));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_named_where_the_client_has_named_its_own() {
+        let told = |engine, body: &str| Conversation::told(engine, 0x1f, body.as_bytes());
+        for body in [r#"{"prompt":"conversation_params"}"#, r#"{"conversation_params":null}"#] {
+            let header = Conversation::Header("x-session-id", "000000000000001f".to_owned());
+            assert_eq!(told(Engine::Trtllm, body), Some(header), "{body}");
+        }
+        let field = (CONVERSATION_FIELD, r#"{"conversation_id":"000000000000001f"}"#.to_owned());
+        let own = r#"{"a":1, "conversation\u005fparams":{"conversation_id":"x"}}"#;
+        assert_eq!(told(Engine::Trtllm, own), Some(Conversation::Field(field)));
+        assert_eq!(told(Engine::Vllm, "{}"), None);
     }
 }

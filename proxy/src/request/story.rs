@@ -284,10 +284,9 @@ impl Story {
         }
         let elapsed = self.started.elapsed();
         self.shared.metrics.request_seconds(self.record.api).observe(elapsed.as_secs_f64());
-        let expected = self.placed.as_ref().and_then(|placed| placed.expected);
         let cached = usage.and_then(|usage| usage.cached_tokens);
-        if let (Some(pool), Some(expected), Some(cached)) = (&self.pool, expected, cached) {
-            expected.compare(pool, &self.name(), cached);
+        if let (Some(pool), Some(placed), Some(cached)) = (&self.pool, &self.placed, cached) {
+            placed.compare(pool, cached);
         }
         self.count_cached(usage);
         self.learn(outcome.name(), usage);

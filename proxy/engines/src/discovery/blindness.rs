@@ -28,6 +28,13 @@ pub enum Blindness {
     },
     /// Neither the engine nor the config tells the block size.
     BlockSizeUnknown,
+    /// Config says another block size than the engine does: its events fit no prompt.
+    BlockSizeMismatch {
+        /// Tokens per block by config.
+        config: u32,
+        /// By the engine.
+        engine: u32,
+    },
     /// Blocks are so small that events and index grow large: every block is an entry of its own.
     SmallBlocks {
         /// Tokens per block.
@@ -85,6 +92,7 @@ impl Blindness {
             Self::PrefixCachingOff { .. } => "prefix_caching_off",
             Self::NoReplay { .. } => "no_replay",
             Self::BlockSizeUnknown => "block_size_unknown",
+            Self::BlockSizeMismatch { .. } => "block_size_mismatch",
             Self::SmallBlocks { .. } => "small_blocks",
             Self::EndpointUnusable { .. } => "endpoint_unusable",
             Self::MetricsMissing => "metrics_missing",
@@ -109,6 +117,10 @@ impl fmt::Display for Blindness {
                  its events, or a missed event empties the rank's index"
             ),
             Self::BlockSizeUnknown => f.write_str("block size unknown: set block_size for the worker"),
+            Self::BlockSizeMismatch { config, engine } => write!(
+                f,
+                "the config's block_size is {config} and the engine's blocks are of {engine} tokens: its events are not indexed"
+            ),
             Self::SmallBlocks { tokens } => write!(
                 f,
                 "a block is {tokens} tokens, which makes events and index large and their bounds near: start sglang \

@@ -78,7 +78,7 @@ impl Skipped {
         self.0.iter().sum()
     }
 
-    fn add(&mut self, reason: SkipReason) {
+    pub(crate) fn add(&mut self, reason: SkipReason) {
         self.0[reason as usize] += 1;
     }
 }

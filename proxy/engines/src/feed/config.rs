@@ -17,7 +17,7 @@ pub struct FeedConfig {
     pub replay_pause_ms: u64,
     /// Longest pause. Default 10 s.
     pub replay_pause_ms_max: u64,
-    /// Longest pause before a rank whose feed brings another rank's batches is read again. Default 60 s.
+    /// Longest pause before a rank whose feed brings another rank's batches, or is disproved, is read again. Default 60 s.
     pub reread_pause_ms_max: u64,
     /// Attempts without any message before the rank goes on without. Default 8.
     pub replay_attempts_max: u32,
@@ -83,6 +83,8 @@ pub struct FeedCounters {
     pub malformed: u64,
     /// Batches of another rank. Not applied: the rank is emptied and read again.
     pub wrong_rank: u64,
+    /// Times that answers showed the index to be wrong.
+    pub disproofs: u64,
     /// Times the live messages held during a replay were too many.
     pub buffer_overflows: u64,
     /// Unknown parents that the index reported.

@@ -69,15 +69,10 @@ pub(crate) fn describe(
     let number = |name: &str| info.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
     let flag = |name: &str| info.get(name).and_then(Value::as_bool);
     let told = events.as_ref().and_then(|events| events.block_size).or_else(|| number("page_size"));
-    let block_size = overrides.block_size.or_else(|| told.filter(|size| *size > 0).map(BlockSize));
-
-    let mut findings = Vec::new();
-    match block_size {
-        None => findings.push(Blindness::BlockSizeUnknown),
-        Some(BlockSize(tokens)) if tokens < PAGE_TOKENS_MIN => {
-            findings.push(Blindness::SmallBlocks { tokens })
-        }
-        Some(_) => {}
+    let (block_size, finding) = overrides.block_size(told);
+    let mut findings: Vec<_> = finding.into_iter().collect();
+    if let Some(BlockSize(tokens)) = block_size.filter(|size| size.0 < PAGE_TOKENS_MIN) {
+        findings.push(Blindness::SmallBlocks { tokens });
     }
     if flag("disable_radix_cache") == Some(true) {
         findings.push(Blindness::PrefixCachingOff { start: CACHING });

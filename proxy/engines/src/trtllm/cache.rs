@@ -6,7 +6,7 @@ use rankwise_core::event::{CacheEvent, CacheGroup, Parent, StoredBlock, Tier};
 use rankwise_core::hash::{BlockHash, EngineHash};
 
 use super::events::{Block, CacheKey, Change};
-use crate::events::Translation;
+use crate::events::{SkipReason, Skipped, Translation};
 
 /// The blocks that the engine said it holds, by name.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct RankCache {
     key: Option<CacheKey>,
     held: HashMap<EngineHash, Held>,
     held_max: usize,
+    skipped: Skipped,
 }
 
 /// What a name stands for.
@@ -41,7 +42,12 @@ pub(super) struct Took {
 
 impl RankCache {
     pub(super) fn new(translation: Translation, held_max: usize) -> Self {
-        Self { translation, key: None, held: HashMap::new(), held_max }
+        Self { translation, key: None, held: HashMap::new(), held_max, skipped: Skipped::default() }
+    }
+
+    /// Blocks that were not indexed, by reason.
+    pub(super) fn skipped(&self) -> &Skipped {
+        &self.skipped
     }
 
     /// From now on nothing is known to be held.
@@ -100,10 +106,21 @@ impl RankCache {
                 None
             }
         };
-        for block in blocks {
+        for (at, block) in blocks.iter().enumerate() {
             let whole = |tokens: &&Vec<u32>| tokens.len() == self.translation.block_size.0 as usize;
             let content =
                 block.tokens.as_ref().filter(whole).map(|tokens| self.translation.key.block(tokens, &[]));
+            if parent.is_some() && content.is_none() {
+                // What another block follows is no partial one.
+                self.skipped.add(match &block.tokens {
+                    None => SkipReason::Tokens,
+                    Some(_) if at + 1 < blocks.len() => SkipReason::BlockSize,
+                    Some(tokens) if tokens.len() > self.translation.block_size.0 as usize => {
+                        SkipReason::BlockSize
+                    }
+                    Some(_) => SkipReason::Length,
+                });
+            }
             let Some((before, content)) = parent.zip(content) else {
                 parent = None;
                 took.stored += usize::from(self.held.insert(block.name, Held::Other).is_none());

@@ -1,6 +1,6 @@
 //! What a TensorRT-LLM worker is: as the shim tells it, or one row of which little is known.
 
-use rankwise_core::ids::{BlockSize, DpRank};
+use rankwise_core::ids::DpRank;
 use serde::Deserialize;
 
 use crate::disaggregation::Role;
@@ -137,11 +137,8 @@ pub(crate) fn describe(
     if ranks == 0 || ranks as usize > RANKS_MAX {
         return Err(Error::Answer { path: WORKER, what: "ranks: not between 1 and 4096" });
     }
-    let block_size = overrides.block_size.or_else(|| told.block_size.filter(|size| *size > 0).map(BlockSize));
-    let mut findings = Vec::new();
-    if block_size.is_none() {
-        findings.push(Blindness::BlockSizeUnknown);
-    }
+    let (block_size, finding) = overrides.block_size(told.block_size);
+    let mut findings: Vec<_> = finding.into_iter().collect();
     findings.extend(told.findings());
     let capacity = overrides.capacity_blocks.or(told.blocks).unwrap_or(0);
     let ranks = (0..ranks).map(|number| {
@@ -192,6 +189,8 @@ fn endpoints(host: &str, rank: u32, sockets: &Sockets) -> Option<EventEndpoints>
 
 #[cfg(test)]
 mod tests {
+    use rankwise_core::ids::BlockSize;
+
     use super::*;
 
     const MODELS: &[u8] = br#"{"data":[{"id":"m","owned_by":"tensorrt_llm"}]}"#;
@@ -263,6 +262,15 @@ mod tests {
         let last_ports = TOLD.replace("5657", "65534");
         let worker = described(&last_ports, Overrides::default()).unwrap();
         assert_eq!(worker.findings.len(), 2, "{:?}", worker.findings);
+    }
+
+    #[test]
+    fn another_block_size_than_the_engines_is_named() {
+        let sized = |tokens| Overrides { block_size: Some(BlockSize(tokens)), ..Overrides::default() };
+        let worker = described(TOLD, sized(64)).unwrap();
+        assert_eq!(worker.block_size, Some(BlockSize(64)));
+        assert_eq!(worker.findings, [Blindness::BlockSizeMismatch { config: 64, engine: 32 }]);
+        assert_eq!(described(TOLD, sized(32)).unwrap().findings, []);
     }
 
     #[test]

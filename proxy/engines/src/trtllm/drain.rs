@@ -8,9 +8,8 @@
 use rankwise_core::ids::Millis;
 
 use super::cache::RankCache;
-use super::events::{self, Change, Event};
-use crate::error::Error;
-use crate::events::Translation;
+use super::events::{Change, Event};
+use crate::events::{Skipped, Translation};
 use crate::feed::{Completeness, FeedAction, FeedCounters};
 
 /// What a drain is made with.
@@ -86,24 +85,12 @@ impl Drain {
         self.missing_since
     }
 
-    /// The worker answered. Appends what has to be done, with the rank's number, and returns the number of events.
-    ///
-    /// # Errors
-    /// If the answer cannot be read: what it told is lost, for every rank.
-    pub fn answered(&mut self, body: &[u8], out: &mut Vec<(usize, FeedAction)>) -> Result<usize, Error> {
+    /// The worker answered with these events, as [`decode`](super::events::decode) reads them; a long answer may come in pieces, in
+    /// order. Appends what has to be done, with the rank's number.
+    pub fn answered(&mut self, events: &[Event], out: &mut Vec<(usize, FeedAction)>) {
         self.missing_since = None;
-        let events = match events::decode(body) {
-            Ok(events) => events,
-            Err(error) => {
-                for (number, rank) in self.ranks.iter_mut().enumerate() {
-                    rank.counters.decode_errors += 1;
-                    rank.lose(number, out);
-                }
-                return Err(error);
-            }
-        };
         let several = self.ranks.len() > 1;
-        for event in &events {
+        for event in events {
             let number = match event.rank {
                 Some(rank) => usize::try_from(rank).unwrap_or(usize::MAX),
                 None if several => {
@@ -117,7 +104,15 @@ impl Drain {
                 None => self.strays.beyond += 1,
             }
         }
-        Ok(events.len())
+    }
+
+    /// The worker answered what cannot be read: what it told is lost, for every rank.
+    pub fn unreadable(&mut self, out: &mut Vec<(usize, FeedAction)>) {
+        self.missing_since = None;
+        for (number, rank) in self.ranks.iter_mut().enumerate() {
+            rank.counters.decode_errors += 1;
+            rank.lose(number, out);
+        }
     }
 
     /// The worker did not answer. `gone`: nobody listens there, so that whoever answers next is another process.
@@ -128,6 +123,14 @@ impl Drain {
         {
             rank.lose(number, out);
             rank.expected = None;
+        }
+    }
+
+    /// Answers show that the rank does not hold what its events say: what it holds is not known any more.
+    pub fn disproved(&mut self, number: usize, out: &mut Vec<(usize, FeedAction)>) {
+        if let Some(rank) = self.ranks.get_mut(number) {
+            rank.counters.disproofs += 1;
+            rank.lose(number, out);
         }
     }
 
@@ -147,6 +150,11 @@ impl DrainedRank {
     /// What happened so far.
     pub fn counters(&self) -> &FeedCounters {
         &self.counters
+    }
+
+    /// Blocks that were not indexed, by reason.
+    pub fn skipped(&self) -> &Skipped {
+        self.cache.skipped()
     }
 
     /// How much the index can hold.

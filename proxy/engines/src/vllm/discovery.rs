@@ -4,7 +4,7 @@ mod answers;
 
 use std::collections::BTreeMap;
 
-use rankwise_core::ids::{BlockSize, DpRank};
+use rankwise_core::ids::DpRank;
 
 use crate::disaggregation::Role;
 use crate::discovery::{
@@ -41,11 +41,9 @@ pub fn describe(
         answers.get("/kv_event_sources").map(answers::event_sources).transpose()?.unwrap_or_default();
     let models = answers.get("/v1/models").map(discovery::models).transpose()?.unwrap_or_default();
     let numbers = rank_numbers(&caches, &sources, overrides)?;
-    let block_size =
-        overrides.block_size.or_else(|| caches.values().find_map(|cache| cache.block_size).map(BlockSize));
-    if block_size.is_none() {
-        findings.push(Blindness::BlockSizeUnknown);
-    }
+    let told = caches.values().find_map(|cache| cache.block_size);
+    let (block_size, finding) = overrides.block_size(told);
+    findings.extend(finding);
     let prefix_caching = caches.values().find_map(|cache| cache.prefix_caching);
     if prefix_caching == Some(false) {
         findings.push(Blindness::PrefixCachingOff { start: CACHING });

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::frame::{Finish, Frame, Piece, Usage};
+use super::native;
 use super::responses;
 use rankwise_prompt::Api;
 
@@ -139,6 +140,9 @@ impl Frame<'_> {
         if self.ask.api == Api::Responses {
             let said = pieces.first().map_or(&[][..], |piece| piece.tokens);
             return responses::whole(self, said, usage);
+        }
+        if self.ask.api == Api::SglangGenerate {
+            return native::whole(self, pieces, usage);
         }
         let choices: Vec<_> = pieces.iter().map(|piece| self.choice(piece)).collect();
         let mut answer = self.head(match self.ask.api {

@@ -62,6 +62,17 @@ struct Body {
     previous_response_id: Option<String>,
     store: Option<bool>,
     background: Option<bool>,
+    input_ids: Option<PromptField>,
+    text: Option<IgnoredAny>,
+    #[serde(default)]
+    sampling_params: SamplingParams,
+}
+
+/// SGLang's own.
+#[derive(Default, Deserialize)]
+struct SamplingParams {
+    max_new_tokens: Option<u32>,
+    n: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
@@ -97,10 +108,17 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
         return Err(Refused::unknown_model(&asked, model));
     }
     let encoded = |result: Result<Vec<u32>, String>| result.map_err(|message| Refused::body(&message));
-    let prompts = match (api, parsed.prompt) {
+    let native = api == Api::SglangGenerate;
+    if native && parsed.stream == Some(true) {
+        return Err(Refused::body("the simulator streams no /generate"));
+    }
+    let prompt = if native { parsed.input_ids } else { parsed.prompt };
+    let prompts = match (api, prompt) {
         (Api::ChatCompletions, _) if parsed.messages.is_none() => return Err(Refused::missing("messages")),
         (Api::Responses, _) if parsed.input.is_none() => return Err(Refused::missing("input")),
         (Api::ChatCompletions | Api::Responses, _) => vec![encoded(text.prompt(api, body))?],
+        (Api::SglangGenerate, None) if parsed.text.is_some() => vec![encoded(text.prompt(api, body))?],
+        (Api::SglangGenerate, None) => return Err(Refused::missing("input_ids")),
         (_, None) => return Err(Refused::missing("prompt")),
         (_, Some(PromptField::Text(_))) => vec![encoded(text.prompt(api, body))?],
         (_, Some(PromptField::Texts(many))) => {
@@ -109,7 +127,7 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
         (_, Some(PromptField::Tokens(one))) => vec![one],
         (_, Some(PromptField::TokenLists(many))) => many,
     };
-    let n = parsed.n.unwrap_or(1);
+    let n = if native { parsed.sampling_params.n } else { parsed.n }.unwrap_or(1);
     if n == 0 || prompts.is_empty() || prompts.len().saturating_mul(n) > SEQUENCES_MAX {
         return Err(Refused::body("between 1 and 1024 sequences"));
     }
@@ -120,7 +138,8 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     let max_tokens = match api {
         Api::ChatCompletions => parsed.max_completion_tokens.or(parsed.max_tokens),
         Api::Responses => parsed.max_output_tokens,
-        // The API's own default.
+        // The APIs' own defaults.
+        Api::SglangGenerate => parsed.sampling_params.max_new_tokens.or(Some(128)),
         _ => parsed.max_tokens.or(Some(16)),
     };
     Ok(Ask {

@@ -51,6 +51,9 @@ pub(super) async fn handle(
         }
         (&Method::POST, "/v1/completions") => generate::serve(&worker, generate(Api::Completions)).await,
         (&Method::POST, "/v1/responses") => generate::serve(&worker, generate(Api::Responses)).await,
+        (&Method::POST, "/generate") if worker.site.spec.engine == EngineWire::Sglang => {
+            generate::serve(&worker, generate(Api::SglangGenerate)).await
+        }
         (&Method::GET, "/v1/models") => reply::json(StatusCode::OK, &models(&worker)),
         (&Method::GET, "/health" | "/ready" | "/ping") if worker.faults.now().unhealthy => {
             reply::empty(StatusCode::SERVICE_UNAVAILABLE)

@@ -31,6 +31,10 @@ pub(super) fn read(
             // The check runs after the head of a stream is sent.
             RankAsk::OutOfRange(rank) => return Err((Refused::rank(&rank, spec.ranks), stream)),
         },
+        // Its own API reads no header.
+        EngineWire::Sglang if incoming.api == Api::SglangGenerate => {
+            sglang::read(None, incoming.body, spec.ranks)
+        }
         EngineWire::Sglang => sglang::read(pinned, incoming.body, spec.ranks),
         EngineWire::Trtllm => match spec.trtllm {
             TrtllmServer::Shim => trtllm::read(incoming.headers, spec.ranks),

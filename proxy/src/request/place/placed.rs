@@ -51,29 +51,33 @@ pub(in crate::request) struct Expected {
     pub block_size: u32,
 }
 
-impl Expected {
-    /// Truth against the index: what the engine says it reused.
-    pub(in crate::request) fn compare(self, pool: &Pool, target: &str, cached: u32) {
+impl Placed {
+    /// Truth against the index: what the engine says it reused, where something was expected.
+    pub(in crate::request) fn compare(&self, pool: &Pool, cached: u32) {
+        let Some(Expected { held_tokens, pending_tokens, block_size }) = self.expected else { return };
+        if let Some(rank) = self.rank()
+            && !rank.promises.told(held_tokens, cached)
+        {
+            rank.metrics.promises_broken.inc();
+        }
         let metrics = &pool.metrics;
-        metrics.overlap_reused.inc_by(u64::from(cached / self.block_size.max(1)));
-        if cached == self.held_tokens {
+        metrics.overlap_reused.inc_by(u64::from(cached / block_size.max(1)));
+        if cached == held_tokens {
             metrics.expectation_met.inc();
-        } else if (self.held_tokens..=self.pending_tokens).contains(&cached) {
+        } else if (held_tokens..=pending_tokens).contains(&cached) {
             metrics.expectation_pending.inc();
         } else {
             metrics.expectation_missed.inc();
             tracing::debug!(
-                target,
+                target = self.name(),
                 cached,
-                expected = self.held_tokens,
-                pending = self.pending_tokens,
+                expected = held_tokens,
+                pending = pending_tokens,
                 "cached tokens are not as expected",
             );
         }
     }
-}
 
-impl Placed {
     /// The same place with its booking, which this one has no more.
     pub(in crate::request) fn take(&mut self) -> Self {
         Self {

@@ -145,10 +145,8 @@ impl PrefillLeg {
             booking.finish(now);
         });
         self.pool.load_changed();
-        if let (Some(expected), Some(cached)) =
-            (self.placed.expected, usage.and_then(|usage| usage.cached_tokens))
-        {
-            expected.compare(&self.pool, &self.placed.name(), cached);
+        if let Some(cached) = usage.and_then(|usage| usage.cached_tokens) {
+            self.placed.compare(&self.pool, cached);
         }
         self.learn(PrefillOutcome::Done, usage);
     }

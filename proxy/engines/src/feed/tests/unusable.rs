@@ -49,6 +49,24 @@ fn while_another_rank_speaks_nothing_is_trusted_and_replays_become_rare() {
 }
 
 #[test]
+fn a_disproved_rank_is_read_again_after_pauses_that_double() {
+    let messages = run_of(0, 0..3);
+    let mut rig = live_after(&messages);
+    let mut pause = config().replay_pause_ms;
+    for times in 1..4 {
+        rig.tell(|feed, now, out| feed.disproved(times, now, out));
+        assert_eq!((rig.blocks().len(), rig.feed.completeness()), (0, Completeness::Unreplayed));
+        rig.tick(pause - 1);
+        assert!(rig.requests.is_empty(), "not before {pause} ms");
+        rig.tick(1);
+        rig.serve(0, &messages);
+        assert_eq!((rig.blocks(), rig.feed.completeness()), (vec![0, 1, 2], Completeness::Complete));
+        pause *= 2;
+    }
+    assert_eq!(rig.feed.counters().disproofs, 3);
+}
+
+#[test]
 fn without_replay_a_batch_of_another_rank_empties_the_rank() {
     let mut rig = Rig::new(FeedConfig { replay: false, ..config() }, 1);
     rig.connect();

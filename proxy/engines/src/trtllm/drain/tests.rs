@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 use rankwise_core::event::{CacheEvent, Parent, Tier};
 
+use super::super::events::decode;
 use super::*;
+use crate::events::SkipReason;
 use crate::testing::{Naive, translation};
 
 /// A drain of two ranks with what stands behind it. Blocks hold one token, their own name.
@@ -29,7 +31,7 @@ impl Rig {
 
     fn answer(&mut self, events: &[String]) {
         let body = format!("[{}]", events.join(","));
-        self.tell(|drain, out| assert_eq!(drain.answered(body.as_bytes(), out).expect(&body), events.len()));
+        self.tell(|drain, out| drain.answered(&decode(body.as_bytes()).expect(&body), out));
     }
 
     fn standing(&self, rank: usize) -> (Vec<u64>, Completeness, Option<u64>) {
@@ -167,7 +169,7 @@ fn blocks_that_move_are_named_in_their_new_tier_first() {
     let mut out = Vec::new();
     let updated = r#"{"type":"updated","block_hash":2,"cache_level":{"type":"event_diff","new_value":1,"old_value":0}}"#;
     let body = format!("[{},{}]", event(0, 1, updated), event(0, 2, &removed(&[2])));
-    rig.drain.answered(body.as_bytes(), &mut out).unwrap();
+    rig.drain.answered(&decode(body.as_bytes()).unwrap(), &mut out);
     let said: Vec<_> = out
         .iter()
         .map(|(_, action)| match action {
@@ -191,7 +193,7 @@ fn salted_blocks_have_a_root_of_their_own() {
     let salted = r#"{"block_hash":7,"tokens":[{"token_id":1}],"cache_salt":"t1"}"#.to_owned();
     let body =
         format!("[{},{}]", event(0, 0, &stored(None, &[block(1)])), event(0, 1, &stored(None, &[salted])));
-    rig.drain.answered(body.as_bytes(), &mut out).unwrap();
+    rig.drain.answered(&decode(body.as_bytes()).unwrap(), &mut out);
     let roots: BTreeSet<_> = out
         .iter()
         .filter_map(|(_, action)| match action {
@@ -212,7 +214,7 @@ fn events_of_no_rank_are_counted_and_believed_of_none() {
     // The only rank need not be named.
     let config = DrainConfig { capacities: vec![0], translation: translation(1), held_max: 64 };
     let mut only = Drain::new(&config, Millis(0));
-    only.answered(format!("[{unnamed}]").as_bytes(), &mut Vec::new()).unwrap();
+    only.answered(&decode(format!("[{unnamed}]").as_bytes()).unwrap(), &mut Vec::new());
     assert_eq!((only.strays(), only.ranks()[0].expected()), (Strays::default(), Some(1)));
 }
 
@@ -220,7 +222,7 @@ fn events_of_no_rank_are_counted_and_believed_of_none() {
 fn what_cannot_be_read_and_what_is_too_much_is_a_loss() {
     let mut rig = Rig::new();
     rig.answer(&[event(0, 0, &stored(None, &[block(1)]))]);
-    rig.tell(|drain, out| assert!(drain.answered(b"<html>", out).is_err()));
+    rig.tell(|drain, out| drain.unreadable(out));
     assert_eq!(rig.standing(0), (vec![], Completeness::Unreplayed, Some(1)));
     let many: Vec<_> = (0..65).map(block).collect();
     rig.answer(&[event(1, 0, &stored(None, &many))]);
@@ -320,4 +322,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_not_indexed_is_counted_by_reason() {
+    let config = DrainConfig { capacities: vec![0], translation: translation(2), held_max: 64 };
+    let mut drain = Drain::new(&config, Millis(0));
+    let of = |name: u64, tokens: &str| format!(r#"{{"block_hash":{name},"tokens":[{tokens}]}}"#);
+    let token = r#"{"token_id":1}"#;
+    let [one, two, three] = [1, 2, 3].map(|count| vec![token; count].join(","));
+    let picture = r#"{"token_id":1,"token_extra_id":7},{"token_id":2}"#;
+    let mut tell = |id, blocks: &[String]| {
+        let body = format!("[{}]", event(0, id, &stored(None, blocks)));
+        drain.answered(&decode(body.as_bytes()).unwrap(), &mut Vec::new());
+        *drain.ranks()[0].skipped()
+    };
+    let skipped = tell(0, &[of(1, &two), of(2, &one)]);
+    assert_eq!((skipped.count(SkipReason::Length), skipped.total()), (1, 1), "a partial block");
+    let skipped = tell(1, &[of(3, &two), of(4, picture), of(5, &two)]);
+    assert_eq!((skipped.count(SkipReason::Tokens), skipped.total()), (1, 2), "an image, and what follows it");
+    // The engine's blocks are larger than config says, or smaller.
+    let skipped = tell(2, &[of(6, &three)]);
+    assert_eq!(skipped.count(SkipReason::BlockSize), 1);
+    let skipped = tell(3, &[of(7, &one), of(8, &one)]);
+    assert_eq!((skipped.count(SkipReason::BlockSize), skipped.total()), (2, 4));
 }

@@ -1,3 +1,5 @@
+use rankwise_core::ids::BlockSize;
+
 use super::*;
 use crate::disaggregation::Role;
 use crate::discovery::ModelCard;
