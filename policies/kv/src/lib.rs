@@ -11,6 +11,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use self::rankwise::Rates;
 use settings::Weights;
 pub use settings::{Preset, Settings};
 
@@ -20,13 +21,17 @@ pub struct Kv {
     weights: Weights,
     /// Tokens per block.
     block_size: f64,
+    prefilling: Rates,
+    decoding: Rates,
 }
 
 impl Policy for Kv {
     type Settings = Settings;
 
     fn configure(pool: &Pool, settings: Settings) -> Result<Self, String> {
-        Ok(Self { weights: settings.weights()?, block_size: pool.block_size.max(1).into() })
+        let (weights, block_size) = (settings.weights()?, pool.block_size.max(1).into());
+        let rates = |prefills| Rates::new(&weights, block_size, prefills);
+        Ok(Self { weights, block_size, prefilling: rates(true), decoding: rates(false) })
     }
 
     fn needs(&self) -> Needs {

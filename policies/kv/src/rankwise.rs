@@ -28,8 +28,11 @@ use crate::Kv;
 mod blocks;
 mod figures;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use figures::Columns;
+pub(crate) use terms::Rates;
 use terms::Terms;
 
 impl Kv {
@@ -39,7 +42,7 @@ impl Kv {
         let rows = ranks.rows() as usize;
         let mut all = Vec::with_capacity(rows);
         let tokens = |&cost: &f32| f64::from(cost) * self.block_size;
-        blocks::each(&terms, &columns, rows, |some| all.extend(some.costs.iter().map(tokens)));
+        blocks::each(&terms, &columns, rows, |some| all.extend(some.costs().iter().map(tokens)));
         all.into()
     }
 
@@ -52,34 +55,33 @@ impl Kv {
     pub(crate) fn rankwise_row(&self, request: &Request, ranks: &Ranks, draw: &mut Draw) -> Option<u32> {
         let (terms, columns) = (Terms::new(self, request, ranks), Columns::of(&self.weights, ranks));
         let close = close(&terms, &columns, ranks.rows() as usize);
-        if let [row] = close.as_slice() {
+        if let [(row, _)] = close.as_slice() {
             return Some(*row);
         }
         let (running, cached) = (ranks.column(Column::Running), ranks.column(Column::CachedBlocks));
-        let tied = Candidates::from(close)
-            .least(|row| running[row])
-            .least(|row| -terms.credit::<false>(&columns.row(row)));
+        let close: Vec<u32> = close.into_iter().map(|(row, _)| row).collect();
+        let tied =
+            Candidates::from(close).least(|row| running[row]).least(|row| -terms.credit(&columns.row(row)));
         let (first, second) = (tied.any(draw)?, tied.any(draw)?);
         Some(if cached[second as usize] < cached[first as usize] { second } else { first })
     }
 }
 
-/// The rows within one block of the least cost, if that is finite.
-fn close(terms: &Terms, columns: &Columns<'_>, rows: usize) -> Vec<u32> {
-    let is_close = |cost: f32, least: f32| cost < least + 1.0 || cost <= least;
-    let mut least = f32::INFINITY;
+/// The rows within one block of the least cost, if that is finite, and what they cost.
+fn close(terms: &Terms<'_>, columns: &Columns<'_>, rows: usize) -> Vec<(u32, f32)> {
+    let (mut least, mut limit) = (f32::INFINITY, f32::INFINITY);
     // Close to the least so far, which soon falls: few.
     let mut close: Vec<(u32, f32)> = Vec::with_capacity(16);
     blocks::each(terms, columns, rows, |some| {
-        if some.least == f32::INFINITY || !is_close(some.least, least) {
+        if some.least >= limit {
             return;
         }
-        least = if some.least < least { some.least } else { least };
-        for (row, &cost) in (some.first as u32..).zip(some.costs) {
-            if is_close(cost, least) {
-                close.push((row, cost));
-            }
+        if some.least < least {
+            least = some.least;
+            limit = (least + 1.0).max(least.next_up());
         }
+        some.each_below(limit, |row, cost| close.push((row, cost)));
     });
-    close.into_iter().filter(|&(_, cost)| is_close(cost, least)).map(|(row, _)| row).collect()
+    close.retain(|&(_, cost)| cost < limit);
+    close
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 /// The kv policy as it is part of the binary.
 pub(crate) fn kv(given: Option<&Path>) -> anyhow::Result<Vec<u8>> {
@@ -26,6 +26,11 @@ const POLICY: &str = include_str!("../../../proxy/policy-host/tests/data/policy.
 pub(crate) fn always(row: u32) -> anyhow::Result<Vec<u8>> {
     by_hand(&format!("(call $rank (i32.const {row}))"))
 }
+
+/// How `pick` is lifted, and how tools lift it: with a function that frees an answer, which may be a text, once it was read.
+const LIFTED: &str =
+    r#"(canon lift (core func $i "pick") (memory $i "memory") (realloc (func $i "realloc")))"#;
+const LIFTED_BY_TOOLS: &str = r#"(canon lift (core func $i "pick") (memory $i "memory") (realloc (func $i "realloc")) (post-return (func $i "free")))"#;
 
 /// A policy that never comes back from requests of an odd sequence number, and answers row 0 to the others.
 pub(crate) fn runaway() -> anyhow::Result<Vec<u8>> {
@@ -66,7 +71,10 @@ fn by_hand(pick: &str) -> anyhow::Result<Vec<u8>> {
       (param $sequence i64) (param $seed i64) (param $phase i32) (param $facts i32) (param i32) (param i32 i32)
       (param $rows i32) (param $columns i32) (param i32) (result i32)
       (global.set $next (i32.const 4096))
-      {pick})"#
+      {pick})
+    (func (export "free") (param i32))"#
     );
-    Ok(wat::parse_str(POLICY.replace("CORE", &core))?)
+    let component = POLICY.replace(LIFTED, LIFTED_BY_TOOLS);
+    ensure!(component != POLICY, "pick is lifted in another way");
+    Ok(wat::parse_str(component.replace("CORE", &core))?)
 }
