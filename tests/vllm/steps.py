@@ -95,45 +95,70 @@ def concurrent(rankwise, vllm, step, count, conversations_of, within_min, thread
 
 
 def parity(rankwise, vllm, count):
-    """Requests of all shapes, one by one: every block that a prompt was predicted to have is one that vLLM's own events name."""
+    """Requests of all shapes, one by one: every block that a prompt was predicted to have is one that vLLM's own events name, and a chat's
+    prompt has as many tokens as vLLM's /tokenize makes of it."""
     rankwise.settle()
-    shapes, paths, named = Shapes(300), collections.Counter(), 0
+    shapes, paths, named, counted = Shapes(300), collections.Counter(), 0, 0
     resolved = lambda result: total(get(rankwise.status, "/metrics")[1], "rankwise_pending_blocks_resolved_total", result=result)
     results = ("confirmed", "unconfirmed")
     before = [resolved(result) for result in results]
     known = lambda: total(get(rankwise.status, "/metrics")[1], "rankwise_prompts_total", source="local")
     known_before, asked = known(), 0
-    for number in range(count):
+    for _ in range(count):
         path, body = shapes.next()
         paths[path, bool(body.get("tools"))] += 1
         asked += 1
+        if path == "/v1/chat/completions":
+            text, receipt = decided(rankwise, path, body)
+            ours, of_vllm, told = receipt["facts"]["prompt-tokens"], tokenized(vllm, body), json.loads(text)["usage"]["prompt_tokens"]
+            require(ours == of_vllm == told, f"parity: {ours} tokens, /tokenize makes {of_vllm}, the answer tells {told}: {body}")
+            counted += 1
+            continue
         status, text = post(rankwise.listen, path, body)
         require(status == 200, f"parity: {path}: {status}: {text[:300]}: {body}")
         if path == "/v1/responses":
             # vLLM chooses the rank, so nothing is predicted of it: all blocks must be found, on whichever it was.
             rankwise.settle()
             asked += 1
-            found = found_blocks(rankwise, path, body, f"parity-{number}")
+            found = found_blocks(rankwise, path, body)
             whole = json.loads(text)["usage"]["input_tokens"] // BLOCK_SIZE
             require(found == whole, f"parity: {path}: {found} of {whole} blocks named by vLLM's events: {body}")
             named += found
     rankwise.settle()
     confirmed, unconfirmed = (int(resolved(result) - then) for result, then in zip(results, before))
     kinds = ", ".join(f"{number} {path}{' with tools' if tools else ''}" for (path, tools), number in sorted(paths.items()))
-    tell("parity", f"{count} requests of all shapes ({kinds}): {confirmed} predicted blocks confirmed by vLLM's events, {unconfirmed} not; {named} of responses found")
+    tell("parity", f"{count} requests of all shapes ({kinds}): {confirmed} predicted blocks confirmed by vLLM's events, {unconfirmed} not; {named} of responses found; "
+         f"{counted} chats have as many tokens as /tokenize makes of them")
     require(known() - known_before == asked, "parity: some prompts were not known")
     require(unconfirmed == 0 and confirmed > count, f"parity: {confirmed} confirmed, {unconfirmed} not")
 
 
-def found_blocks(rankwise, path, body, request_id):
+def found_blocks(rankwise, path, body):
     """The longest overlap that a rank had with the prompt when this request was decided."""
-    decisions = "/v1/pools/main/decisions"
-    post(rankwise.admin, decisions, {"request_id": request_id})
-    status, text = post(rankwise.listen, path, body, {"x-request-id": request_id})
-    require(status == 200, f"parity: {path}: {status}: {text[:300]}")
-    receipt = wait_for("the receipt", 20, lambda: get_json(rankwise.admin, f"{decisions}?request_id={request_id}")["decisions"])[0]
+    _, receipt = decided(rankwise, path, body)
     overlap = receipt["columns"].index("device-overlap")
     return max(row["figures"][overlap] for row in receipt["rows"])
+
+
+def decided(rankwise, path, body):
+    """The answer to a request, and the receipt of its decision."""
+    # All under one id, which is asked for anew each time: rankwise remembers a bounded number of those that shall leave a receipt.
+    request_id, decisions = "parity", "/v1/pools/main/decisions"
+    receipts = lambda: get_json(rankwise.admin, f"{decisions}?request_id={request_id}&limit=1")["decisions"]
+    before = [receipt["id"] for receipt in receipts()]
+    status, text = post(rankwise.admin, decisions, {"request_id": request_id})
+    require(status == 202, f"parity: {decisions}: {status}: {text}")
+    status, text = post(rankwise.listen, path, body, {"x-request-id": request_id})
+    require(status == 200, f"parity: {path}: {status}: {text[:300]}: {body}")
+    return text, wait_for("the receipt", 20, lambda: [new for new in receipts() if new["id"] not in before])[0]
+
+
+def tokenized(vllm, body):
+    """How many tokens vLLM's own /tokenize makes of a chat."""
+    asked = {name: body[name] for name in ("model", "messages", "tools") if name in body}
+    status, text = post(next(iter(vllm.servers.values())), "/tokenize", asked)
+    require(status == 200, f"parity: /tokenize: {status}: {text[:300]}: {body}")
+    return json.loads(text)["count"]
 
 
 def kept(rankwise, vllm, conversations=12, turns=3):
