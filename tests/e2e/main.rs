@@ -31,6 +31,7 @@ mod kept_responses;
 mod kv;
 mod lost_worker;
 mod native_api;
+mod offload;
 mod other_ranks;
 mod outcomes;
 mod pins;

@@ -92,7 +92,9 @@ async fn each_tier_has_its_column_and_a_block_counts_in_its_fastest() {
     let (fleet, proxy, mut publishers) = told_by_hand().await;
     let [first, second] = publishers.as_mut_slice() else { panic!("two ranks") };
     // Vendors name their tiers as they like.
-    for (host, disk) in [("CPU", "STORAGE"), ("cpu", "EXTERNAL"), ("CPU_PINNED", "DISK")] {
+    for (host, disk) in
+        [("CPU", "STORAGE"), ("cpu", "EXTERNAL"), ("CPU_PINNED", "DISK"), ("CPU_TIER1", "CPU_TIER2")]
+    {
         let offloaded = [stored("GPU", 0, 3), stored(host, 2, 2), stored(disk, 4, 1)];
         tell(&proxy, first, 0, &offloaded, 5).await;
         tell(&proxy, second, 1, &[stored("GPU", 0, 1)], 1).await;

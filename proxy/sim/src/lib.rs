@@ -19,7 +19,7 @@ mod spec;
 
 pub use error::SimError;
 pub use model::core::RankStats;
-pub use model::pool::CachedBlock;
+pub use model::pool::{CachedBlock, Tier};
 pub use model::time::{Micros, Timing};
 pub use spec::{EngineWire, EventLayout, FleetSpec, TrtllmServer};
 pub use wire::arrivals::{Arrival, Served};

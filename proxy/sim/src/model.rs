@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod core;
 pub mod group;
+pub mod host;
 pub mod pool;
 pub mod sequence;
 pub mod time;

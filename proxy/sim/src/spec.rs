@@ -71,7 +71,7 @@ pub enum EventLayout {
 /// A fleet to simulate.
 ///
 /// # Defaults
-/// vLLM's wire, 2 workers of 4 lockstep ranks, 2,049 blocks of 16 tokens per rank, 64 running requests and 2,048 batched tokens per
+/// vLLM's wire, 2 workers of 4 lockstep ranks, 2,049 blocks of 16 tokens per rank and none behind them, 64 running requests and 2,048 batched tokens per
 /// rank, model `sim`, speed 1, seed 0, a free port for everything.
 #[derive(Clone, Debug)]
 pub struct FleetSpec {
@@ -83,6 +83,10 @@ pub struct FleetSpec {
     pub ranks: usize,
     /// KV blocks per rank. One of them is the engine's null block and holds nothing.
     pub blocks_per_rank: u32,
+    /// Blocks of each rank's host tier, to which the device's blocks go when they are evicted; 0: they are gone.
+    pub host_blocks: u32,
+    /// Whether vLLM's events of that tier carry token ids, as with `self_describing_kv_events`.
+    pub describes_host_blocks: bool,
     /// Tokens per block.
     pub block_size: u32,
     /// Whether ranks step together (attention DP) or each for itself (dense models).
@@ -156,6 +160,8 @@ impl Default for FleetSpec {
             workers: 2,
             ranks: 4,
             blocks_per_rank: 2049,
+            host_blocks: 0,
+            describes_host_blocks: true,
             block_size: 16,
             lockstep: true,
             workers_per_group: 1,

@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use rankwise_sim::Timing;
 use rankwise_sim::model::core::CoreSpec;
+use rankwise_sim::model::host::HostSpec;
 
 use super::out;
 use super::sim::{lockstep, speed};
@@ -94,6 +95,7 @@ impl Fleet {
             lockstep: self.lockstep != Lockstep::Rank,
             core: CoreSpec {
                 blocks: self.blocks,
+                host: HostSpec::default(),
                 block_size: self.block_size,
                 max_running: self.max_running as usize,
                 max_waiting: WAITING_MAX,

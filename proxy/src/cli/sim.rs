@@ -36,6 +36,9 @@ pub(super) struct SimOptions {
     /// KV blocks of each rank
     #[arg(long, value_name = "N", default_value_t = 2049, value_parser = clap::value_parser!(u32).range(2..))]
     blocks: u32,
+    /// Blocks of each rank's host tier, which keeps what the device evicts until it is full too
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    host_blocks: u32,
     /// Tokens of a KV block
     #[arg(long, value_name = "TOKENS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     block_size: u32,
@@ -74,6 +77,7 @@ impl SimOptions {
             workers: self.workers.into(),
             ranks: self.ranks.into(),
             blocks_per_rank: self.blocks,
+            host_blocks: self.host_blocks,
             block_size: self.block_size,
             lockstep: self.lockstep != Lockstep::Rank,
             workers_per_group: self.workers_per_group.into(),

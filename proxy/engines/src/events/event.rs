@@ -212,12 +212,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// vLLM says GPU, CPU and STORAGE, its Mooncake store cpu, and SGLang CPU_PINNED, DISK and EXTERNAL.
+/// vLLM says GPU, CPU and STORAGE, its Mooncake store cpu, and SGLang CPU_PINNED, DISK and EXTERNAL,
+/// in older versions CPU_TIER1 and CPU_TIER2.
 fn tier(medium: &str) -> Tier {
     let is = |name: &str| medium.eq_ignore_ascii_case(name);
     if is("GPU") {
         Tier::Device
-    } else if is("CPU") || is("CPU_PINNED") {
+    } else if is("CPU") || is("CPU_PINNED") || is("CPU_TIER1") {
         Tier::Host
     } else {
         Tier::Disk

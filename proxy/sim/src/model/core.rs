@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::pool::{BlockPool, CacheChange, CachedBlock, StoredRun};
+use super::host::HostSpec;
+use super::pool::{BlockPool, CacheChange, CachedBlock, Hit, StoredRun};
 use super::sequence::{Progress, Prompt, Sequence, SequenceId};
 use super::time::{Micros, StepLoad};
 
@@ -15,6 +16,8 @@ use super::time::{Micros, StepLoad};
 pub struct CoreSpec {
     /// Usable KV blocks.
     pub blocks: u32,
+    /// Those behind them.
+    pub host: HostSpec,
     /// Tokens per block.
     pub block_size: u32,
     /// Sequences that run at the same time.
@@ -89,7 +92,7 @@ impl EngineCore {
     pub fn new(spec: CoreSpec) -> Self {
         Self {
             spec,
-            pool: BlockPool::new(spec.blocks),
+            pool: BlockPool::new(spec.blocks, spec.host),
             waiting: VecDeque::new(),
             running: Vec::new(),
             stats: RankStats::default(),
@@ -267,10 +270,10 @@ impl EngineCore {
             }
             let Some(mut sequence) = self.waiting.pop_front() else { return };
             let hit_tokens = hits.len() as u32 * self.spec.block_size;
-            self.pool.touch(&hits);
+            let on_device = hits.iter().take_while(|hit| matches!(hit, Hit::Device(_))).count();
+            sequence.blocks = self.pool.use_hits(&hits);
             sequence.stored = hits.len();
             sequence.computed = hit_tokens;
-            sequence.blocks = hits;
             if sequence.cached_tokens.is_none() {
                 let fetched = sequence.prompt.transferred.then(|| sequence.prompt_tokens.saturating_sub(1));
                 sequence.cached_tokens = Some(fetched.unwrap_or(hit_tokens));
@@ -281,9 +284,9 @@ impl EngineCore {
             if sequence.prompt.report_hits {
                 self.pool.report(&StoredRun {
                     parent: None,
-                    blocks: &sequence.blocks,
-                    hashes: &sequence.chain[..sequence.stored],
-                    tokens: &sequence.tokens[..hit_tokens as usize],
+                    blocks: &sequence.blocks[..on_device],
+                    hashes: &sequence.chain[..on_device],
+                    tokens: &sequence.tokens[..on_device * self.spec.block_size as usize],
                     salt: sequence.prompt.salt.as_ref(),
                 });
             }
@@ -310,7 +313,7 @@ impl EngineCore {
         let open = sequence.tokens.len() as u32 - hit_tokens;
         let tokens = if sequence.prompt.transferred { open } else { open.min(budget) };
         let blocks = (hit_tokens + tokens).div_ceil(size) - hits.len() as u32;
-        let needed = blocks + self.pool.unused(&hits);
+        let needed = blocks + self.pool.taken_by(&hits);
         Some(Admission { hits, tokens, needed })
     }
 
@@ -335,9 +338,9 @@ impl EngineCore {
 }
 
 struct Admission {
-    hits: Vec<u32>,
+    hits: Vec<Hit>,
     tokens: u32,
-    /// Free blocks that it takes, cached ones that nobody uses among them.
+    /// Free blocks that it takes, for cached ones that nobody uses too.
     needed: u32,
 }
 

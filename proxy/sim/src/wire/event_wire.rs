@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rmp::encode as mp;
 
 use crate::model::chain::ChainHash;
-use crate::model::pool::CacheChange;
+use crate::model::pool::{CacheChange, Tier};
 use crate::spec::EventLayout;
 
 /// How a rank writes its batches.
@@ -14,6 +14,8 @@ pub(crate) struct BatchStyle {
     pub(crate) block_size: u32,
     /// Mixed into the blocks' names; 0 leaves them as they are.
     pub(crate) hash_seed: u64,
+    /// Whether stored events of the host's blocks carry their tokens.
+    pub(crate) describes_host: bool,
 }
 
 impl BatchStyle {
@@ -41,7 +43,18 @@ pub(crate) fn encode(changes: &[CacheChange], rank: u32, unix_seconds: f64, styl
 
 fn event_map(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
     match change {
-        CacheChange::Stored { parent, blocks, tokens, salt } => {
+        CacheChange::Stored { tier: Tier::Host, blocks, .. } if !style.describes_host => {
+            out.map(8);
+            out.entry("type").text("BlockStored");
+            out.entry("block_hashes").hashes(blocks, style);
+            out.entry("parent_block_hash").nil();
+            out.entry("token_ids").array(0);
+            out.entry("block_size").number(u64::from(style.block_size));
+            out.entry("lora_id").nil();
+            out.entry("medium").text(medium(Tier::Host));
+            out.entry("lora_name").nil();
+        }
+        CacheChange::Stored { tier, parent, blocks, tokens, salt } => {
             out.map(11);
             out.entry("type").text("BlockStored");
             out.entry("block_hashes").hashes(blocks, style);
@@ -49,17 +62,17 @@ fn event_map(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
             out.entry("token_ids").numbers(tokens);
             out.entry("block_size").number(u64::from(style.block_size));
             out.entry("lora_id").nil();
-            out.entry("medium").text("GPU");
+            out.entry("medium").text(medium(*tier));
             out.entry("lora_name").nil();
             out.entry("extra_keys").extra_keys(blocks.len(), salt.as_deref());
             out.entry("group_idx").number(0);
             out.entry("kv_cache_spec_kind").text("full_attention");
         }
-        CacheChange::Removed(hash) => {
+        CacheChange::Removed { tier, block } => {
             out.map(4);
             out.entry("type").text("BlockRemoved");
-            out.entry("block_hashes").hashes(&[*hash], style);
-            out.entry("medium").text("GPU");
+            out.entry("block_hashes").hashes(&[*block], style);
+            out.entry("medium").text(medium(*tier));
             out.entry("group_idx").number(0);
         }
         CacheChange::Cleared => {
@@ -71,30 +84,39 @@ fn event_map(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
 
 fn event_array(out: &mut Writer, change: &CacheChange, style: &BatchStyle) {
     match change {
-        CacheChange::Stored { parent, blocks, tokens, salt } => {
+        CacheChange::Stored { tier, parent, blocks, tokens, salt } => {
+            let is_described = *tier == Tier::Device || style.describes_host;
             out.array(10);
             out.text("BlockStored");
             out.hashes(blocks, style);
-            out.parent(*parent, style);
-            out.numbers(tokens);
+            out.parent(parent.filter(|_| is_described), style);
+            out.numbers(if is_described { tokens } else { &[] });
             out.number(u64::from(style.block_size));
             out.nil();
-            out.text("GPU");
+            out.text(medium(*tier));
             out.nil();
             out.extra_keys(blocks.len(), salt.as_deref());
             out.number(0);
         }
-        CacheChange::Removed(hash) => {
+        CacheChange::Removed { tier, block } => {
             out.array(4);
             out.text("BlockRemoved");
-            out.hashes(&[*hash], style);
-            out.text("GPU");
+            out.hashes(&[*block], style);
+            out.text(medium(*tier));
             out.number(0);
         }
         CacheChange::Cleared => {
             out.array(1);
             out.text("AllBlocksCleared");
         }
+    }
+}
+
+/// vLLM's word for where a block lies.
+fn medium(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Device => "GPU",
+        Tier::Host => "CPU",
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::drained::CacheAbout;
+use super::drained::{CacheAbout, told};
 use super::event_wire::{BatchStyle, encode};
 use super::faults::Faults;
 use super::pages::{self, PageKeys, Pages};
@@ -138,7 +138,7 @@ impl RankFeed {
                 events => vec![pages::encode(&events, rank, unix_seconds(), &self.style, keys)],
             },
             Words::Drained(about) => {
-                let (events, first) = (state.pages.take(changes), state.next_seq);
+                let (events, first) = (told(state.pages.take(changes)), state.next_seq);
                 let numbered = events.iter().zip(first..);
                 numbered.map(|(event, id)| about.encode(event, id, rank, &self.style)).collect()
             }

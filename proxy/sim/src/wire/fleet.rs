@@ -20,6 +20,7 @@ use crate::error::SimError;
 use crate::model::chain::ChainHash;
 use crate::model::core::{CoreSpec, RankStats};
 use crate::model::group::Group;
+use crate::model::host::HostSpec;
 use crate::model::pool::CachedBlock;
 use crate::model::time::Micros;
 use crate::spec::{EngineWire, FleetSpec};
@@ -156,7 +157,12 @@ impl Drop for Fleet {
 
 fn feed(spec: &FleetSpec, worker: usize, rank: usize, faults: &Arc<Faults>) -> Arc<RankFeed> {
     let hash_seed = if spec.hash_per_rank { 1 + (worker * spec.ranks + rank) as u64 } else { 0 };
-    let style = BatchStyle { layout: spec.layout, block_size: spec.block_size, hash_seed };
+    let style = BatchStyle {
+        layout: spec.layout,
+        block_size: spec.block_size,
+        hash_seed,
+        describes_host: spec.describes_host_blocks,
+    };
     let global_rank = (spec.start_rank(worker) + rank) as u32;
     Arc::new(RankFeed::new(rank as u32, global_rank, style, spec, Arc::clone(faults)))
 }
@@ -164,6 +170,7 @@ fn feed(spec: &FleetSpec, worker: usize, rank: usize, faults: &Arc<Faults>) -> A
 fn core_spec(spec: &FleetSpec) -> CoreSpec {
     CoreSpec {
         blocks: spec.blocks_per_rank - 1,
+        host: HostSpec { blocks: spec.host_blocks, moves: spec.engine == EngineWire::Trtllm },
         block_size: spec.block_size,
         max_running: spec.max_running,
         max_waiting: spec.max_waiting,

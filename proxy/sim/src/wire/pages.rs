@@ -7,15 +7,21 @@ use rustc_hash::FxHashMap;
 
 use super::event_wire::{BatchStyle, Writer};
 use crate::model::chain::ChainHash;
-use crate::model::pool::CacheChange;
+use crate::model::pool::{CacheChange, Tier};
 
 /// What such an engine tells of its cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PageEvent {
     /// Consecutive pages are held now.
-    Stored { parent: Option<ChainHash>, pages: Vec<ChainHash>, tokens: Vec<u32>, salt: Option<Arc<str>> },
+    Stored {
+        tier: Tier,
+        parent: Option<ChainHash>,
+        pages: Vec<ChainHash>,
+        tokens: Vec<u32>,
+        salt: Option<Arc<str>>,
+    },
     /// These pages are gone.
-    Removed(Vec<ChainHash>),
+    Removed { tier: Tier, pages: Vec<ChainHash> },
     /// Nothing is held.
     Cleared,
 }
@@ -31,9 +37,21 @@ pub(super) enum PageKeys {
     Dynamo,
 }
 
-/// How many copies the model has of what the engine has once.
+impl PageKeys {
+    /// The word for where a page lies, if there is one.
+    fn medium(self, tier: Tier) -> Option<&'static str> {
+        match (self, tier) {
+            (Self::Sglang | Self::Shim, Tier::Device) => Some("GPU"),
+            (Self::Dynamo, Tier::Device) => None,
+            (Self::Sglang, Tier::Host) => Some("CPU_PINNED"),
+            (Self::Shim | Self::Dynamo, Tier::Host) => Some("CPU"),
+        }
+    }
+}
+
+/// How many copies the model has, in each tier, of what the engine has once there.
 #[derive(Debug, Default)]
-pub(super) struct Pages(FxHashMap<ChainHash, u32>);
+pub(super) struct Pages(FxHashMap<(Tier, ChainHash), u32>);
 
 impl Pages {
     /// What these changes are to a cache without copies.
@@ -41,10 +59,10 @@ impl Pages {
         let mut events = Vec::new();
         for change in changes {
             match change {
-                CacheChange::Stored { parent, blocks, tokens, salt } => {
-                    self.stored(*parent, blocks, tokens, salt.as_ref(), &mut events);
+                CacheChange::Stored { tier, parent, blocks, tokens, salt } => {
+                    self.stored(*tier, *parent, blocks, tokens, salt.as_ref(), &mut events);
                 }
-                CacheChange::Removed(page) => self.removed(*page, &mut events),
+                CacheChange::Removed { tier, block } => self.removed(*tier, *block, &mut events),
                 CacheChange::Cleared => {
                     self.0.clear();
                     events.push(PageEvent::Cleared);
@@ -57,6 +75,7 @@ impl Pages {
     /// A run of new pages is one event; one that is there already ends it.
     fn stored(
         &mut self,
+        tier: Tier,
         parent: Option<ChainHash>,
         blocks: &[ChainHash],
         tokens: &[u32],
@@ -67,7 +86,7 @@ impl Pages {
         let mut before = parent;
         let mut extends = false;
         for (page, content) in blocks.iter().zip(tokens.chunks(size.max(1))) {
-            let copies = self.0.entry(*page).or_default();
+            let copies = self.0.entry((tier, *page)).or_default();
             *copies += 1;
             let new = *copies == 1;
             match events.last_mut() {
@@ -76,6 +95,7 @@ impl Pages {
                     tokens.extend_from_slice(content);
                 }
                 _ if new => events.push(PageEvent::Stored {
+                    tier,
                     parent: before,
                     pages: vec![*page],
                     tokens: content.to_vec(),
@@ -88,16 +108,16 @@ impl Pages {
         }
     }
 
-    fn removed(&mut self, page: ChainHash, events: &mut Vec<PageEvent>) {
-        let Some(copies) = self.0.get_mut(&page) else { return };
+    fn removed(&mut self, tier: Tier, page: ChainHash, events: &mut Vec<PageEvent>) {
+        let Some(copies) = self.0.get_mut(&(tier, page)) else { return };
         *copies -= 1;
         if *copies > 0 {
             return;
         }
-        self.0.remove(&page);
+        self.0.remove(&(tier, page));
         match events.last_mut() {
-            Some(PageEvent::Removed(pages)) => pages.push(page),
-            _ => events.push(PageEvent::Removed(vec![page])),
+            Some(PageEvent::Removed { tier: from, pages }) if *from == tier => pages.push(page),
+            _ => events.push(PageEvent::Removed { tier, pages: vec![page] }),
         }
     }
 }
@@ -127,9 +147,10 @@ fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, keys: PageKeys
         hash => out.number(hash),
     };
     match event {
-        PageEvent::Stored { parent, pages, tokens, salt } => {
-            let own = if keys == PageKeys::Dynamo { 6 } else { 7 };
-            out.map(own + u32::from(salt.is_some()));
+        PageEvent::Stored { tier, parent, pages, tokens, salt } => {
+            // Dynamo's has a group where the others' have a LoRA id.
+            let medium = keys.medium(*tier);
+            out.map(6 + u32::from(medium.is_some()) + u32::from(salt.is_some()));
             out.entry("type").text("BlockStored");
             out.entry("block_hashes").array(pages.len());
             pages.iter().for_each(|page| name(out, *page));
@@ -144,20 +165,25 @@ fn write(out: &mut Writer, event: &PageEvent, style: &BatchStyle, keys: PageKeys
                 out.entry("group_idx").number(0);
             } else {
                 out.entry("lora_id").nil();
-                out.entry("medium").text("GPU");
+            }
+            if let Some(medium) = medium {
+                out.entry("medium").text(medium);
             }
             if let Some(salt) = salt {
                 out.entry("cache_salt").text(salt);
             }
         }
-        PageEvent::Removed(pages) => {
-            out.map(3);
+        PageEvent::Removed { tier, pages } => {
+            let (medium, has_group) = (keys.medium(*tier), keys == PageKeys::Dynamo);
+            out.map(2 + u32::from(medium.is_some()) + u32::from(has_group));
             out.entry("type").text("BlockRemoved");
             out.entry("block_hashes").array(pages.len());
             pages.iter().for_each(|page| name(out, *page));
-            match keys {
-                PageKeys::Dynamo => out.entry("group_idx").number(0),
-                PageKeys::Sglang | PageKeys::Shim => out.entry("medium").text("GPU"),
+            if has_group {
+                out.entry("group_idx").number(0);
+            }
+            if let Some(medium) = medium {
+                out.entry("medium").text(medium);
             }
         }
         PageEvent::Cleared => {

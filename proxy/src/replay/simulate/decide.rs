@@ -122,11 +122,15 @@ impl Decider {
     pub(super) fn learn(&self, rank: usize, changes: &[CacheChange], at: Micros) {
         let Some(target) = self.targets.get(rank) else { return };
         let block_size = self.state.pool_block_size();
-        let (tier, group) = (Tier::Device, CacheGroup(0));
+        let group = CacheGroup(0);
+        let tier = |tier: &rankwise_sim::Tier| match tier {
+            rankwise_sim::Tier::Device => Tier::Device,
+            rankwise_sim::Tier::Host => Tier::Host,
+        };
         let events: Vec<CacheEvent> = changes
             .iter()
             .map(|change| match change {
-                CacheChange::Stored { parent, blocks, tokens, .. } => CacheEvent::Stored {
+                CacheChange::Stored { tier: to, parent, blocks, tokens, .. } => CacheEvent::Stored {
                     parent: parent
                         .map_or(Parent::Root(NAMESPACE), |parent| Parent::Block(EngineHash(parent.0))),
                     blocks: blocks
@@ -135,11 +139,11 @@ impl Decider {
                         .map(|(block, content)| StoredBlock { engine: EngineHash(block.0), content })
                         .collect(),
                     block_size,
-                    tier,
+                    tier: tier(to),
                     group,
                 },
-                CacheChange::Removed(block) => {
-                    CacheEvent::Removed { blocks: vec![EngineHash(block.0)], tier, group }
+                CacheChange::Removed { tier: from, block } => {
+                    CacheEvent::Removed { blocks: vec![EngineHash(block.0)], tier: tier(from), group }
                 }
                 CacheChange::Cleared => CacheEvent::Cleared,
             })

@@ -1,3 +1,5 @@
+use rankwise_sim::model::host::HostSpec;
+
 use super::*;
 
 /// 210 requests of 7 conversations of 30 turns, a turn every 2 s: what was said before, and 512 tokens more. Seven, so that
@@ -26,6 +28,7 @@ fn fleet() -> FleetShape {
         lockstep: true,
         core: CoreSpec {
             blocks: 2048,
+            host: HostSpec::default(),
             block_size: 64,
             max_running: 64,
             max_waiting: 64,

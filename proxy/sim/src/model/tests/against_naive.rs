@@ -6,7 +6,8 @@ use super::{prompt, run};
 use crate::model::chain::ChainHash;
 use crate::model::core::{CoreSpec, EngineCore};
 use crate::model::group::Group;
-use crate::model::pool::CacheChange;
+use crate::model::host::HostSpec;
+use crate::model::pool::{CacheChange, CachedBlock, Tier};
 use crate::model::sequence::SequenceId;
 use crate::model::time::{Micros, Timing};
 
@@ -48,36 +49,48 @@ impl NaiveCache {
     }
 }
 
-fn sequences() -> impl Strategy<Value = Vec<(Vec<u32>, u32)>> {
+pub(super) fn sequences() -> impl Strategy<Value = Vec<(Vec<u32>, u32)>> {
     // Few different tokens: prefixes meet often.
     prop::collection::vec((prop::collection::vec(0..3_u32, 1..14), 1..6_u32), 1..40)
 }
 
 fn core() -> CoreSpec {
-    CoreSpec { blocks: BLOCKS, block_size: SIZE, max_running: 4, max_waiting: 64, max_batched_tokens: 5 }
+    CoreSpec { blocks: BLOCKS, block_size: SIZE, max_running: 4, max_batched_tokens: 5, ..super::CORE }
 }
 
-/// What a reader of changes believes to be cached, with copies.
-fn apply(believed: &mut BTreeMap<ChainHash, u32>, change: &CacheChange) {
+/// A host of some size, or none.
+fn host() -> impl Strategy<Value = HostSpec> {
+    (0..16_u32, any::<bool>()).prop_map(|(blocks, moves)| HostSpec { blocks, moves })
+}
+
+/// Blocks of each tier, with copies.
+type Held = BTreeMap<(Tier, ChainHash), u32>;
+
+/// What a reader of changes believes to be cached.
+fn apply(believed: &mut Held, change: &CacheChange) {
     match change {
-        CacheChange::Stored { blocks, .. } => {
+        CacheChange::Stored { tier, blocks, .. } => {
             for &block in blocks {
-                *believed.entry(block).or_default() += 1;
+                *believed.entry((*tier, block)).or_default() += 1;
             }
         }
-        CacheChange::Removed(block) => {
-            let copies = believed.get_mut(block).expect("removed only what was stored");
+        CacheChange::Removed { tier, block } => {
+            let copies = believed.get_mut(&(*tier, *block)).expect("removed only what was stored");
             *copies -= 1;
             if *copies == 0 {
-                believed.remove(block);
+                believed.remove(&(*tier, *block));
             }
         }
         CacheChange::Cleared => believed.clear(),
     }
 }
 
-fn held(core: &EngineCore) -> BTreeMap<ChainHash, u32> {
-    core.cache().into_iter().map(|block| (block.hash, block.copies)).collect()
+fn held(core: &EngineCore) -> Held {
+    let copies = |block: CachedBlock| {
+        let of = move |tier| if tier == Tier::Device { block.copies } else { 1 };
+        block.tiers().map(|tier| ((tier, block.hash), of(tier))).collect::<Vec<_>>()
+    };
+    core.cache().into_iter().flat_map(copies).collect()
 }
 
 proptest! {
@@ -99,9 +112,11 @@ proptest! {
     }
 
     #[test]
-    fn changes_tell_the_cache_and_blocks_are_never_more_than_there_are(sequences in sequences(), aborts in prop::collection::vec(0..40_u64, 0..6)) {
-        let mut group = Group::new(2, core(), Timing::default(), false);
-        let mut believed = [BTreeMap::new(), BTreeMap::new()];
+    fn changes_tell_the_cache_and_blocks_are_never_more_than_there_are(
+        sequences in sequences(), aborts in prop::collection::vec(0..40_u64, 0..6), host in host(),
+    ) {
+        let mut group = Group::new(2, CoreSpec { host, ..core() }, Timing::default(), false);
+        let mut believed = [Held::new(), Held::new()];
         let total = sequences.len() as u64;
         for (id, (tokens, answer)) in sequences.into_iter().enumerate() {
             group.submit(id % 2, SequenceId(id as u64), prompt(tokens, answer), Micros(0)).unwrap();
@@ -125,6 +140,9 @@ proptest! {
         for (rank, believed) in believed.iter().enumerate() {
             let core = group.rank(rank).unwrap();
             prop_assert_eq!(&held(core), believed);
+            let offloaded: Vec<_> = core.cache().into_iter().filter(|block| block.in_host).collect();
+            prop_assert!(offloaded.len() <= host.blocks as usize);
+            prop_assert!(!host.moves || offloaded.iter().all(|block| block.copies == 0));
             prop_assert_eq!(core.pool().free(), BLOCKS);
             let stats = core.stats();
             ended += stats.finished + stats.aborted;

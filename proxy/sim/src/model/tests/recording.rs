@@ -14,7 +14,7 @@ use super::run;
 use crate::model::chain::{ChainHash, chain};
 use crate::model::core::CoreSpec;
 use crate::model::group::Group;
-use crate::model::pool::CacheChange;
+use crate::model::pool::{CacheChange, Tier};
 use crate::model::sequence::{Prompt, SequenceId};
 use crate::model::time::{Micros, Timing};
 use crate::msgpack::{Msgpack, read_value};
@@ -75,16 +75,18 @@ fn change(event: &Msgpack, names: &mut HashMap<u64, ChainHash>) -> CacheChange {
                 blocks.push(hash);
                 before = Some(hash);
             }
-            CacheChange::Stored { parent, blocks, tokens, salt }
+            CacheChange::Stored { tier: Tier::Device, parent, blocks, tokens, salt }
         }
-        "BlockRemoved" => CacheChange::Removed(names[&event.field("block_hashes").numbers()[0]]),
+        "BlockRemoved" => CacheChange::Removed {
+            tier: Tier::Device,
+            block: names[&event.field("block_hashes").numbers()[0]],
+        },
         _ => CacheChange::Cleared,
     }
 }
 
 fn replayed(lines: &str) -> Vec<Vec<CacheChange>> {
-    let core =
-        CoreSpec { blocks: 64, block_size: 32, max_running: 8, max_waiting: 64, max_batched_tokens: 2048 };
+    let core = CoreSpec { block_size: 32, max_batched_tokens: 2048, ..super::CORE };
     let mut group = Group::new(1, core, Timing::default(), false);
     let mut batches = Vec::new();
     let mut collect = |outcomes: Vec<crate::model::group::StepOutcome>| {
@@ -121,7 +123,7 @@ fn compare(frames: &[u8], lines: &str) {
         CacheChange::Stored { blocks, .. } => {
             format!("+{:x?}", blocks.iter().map(|b| b.0 >> 48).collect::<Vec<_>>())
         }
-        CacheChange::Removed(block) => format!("-{:x}", block.0 >> 48),
+        CacheChange::Removed { block, .. } => format!("-{:x}", block.0 >> 48),
         CacheChange::Cleared => "cleared".to_owned(),
     };
     for (at, (recorded, replayed)) in recorded.iter().zip(&replayed).enumerate() {

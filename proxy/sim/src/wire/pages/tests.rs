@@ -1,7 +1,9 @@
 use super::*;
 
+const DEVICE: Tier = Tier::Device;
+
 fn style(block_size: u32) -> BatchStyle {
-    BatchStyle { layout: crate::EventLayout::Maps, block_size, hash_seed: 0 }
+    BatchStyle { layout: crate::EventLayout::Maps, block_size, hash_seed: 0, describes_host: true }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -13,8 +15,14 @@ fn hex(bytes: &[u8]) -> String {
 fn batches_are_byte_for_byte_sglangs() {
     let page = |hash: i64| ChainHash(hash as u64);
     let events = [
-        PageEvent::Stored { parent: None, pages: vec![page(-5), page(7)], tokens: vec![1, 2], salt: None },
-        PageEvent::Removed(vec![page(-5)]),
+        PageEvent::Stored {
+            tier: DEVICE,
+            parent: None,
+            pages: vec![page(-5), page(7)],
+            tokens: vec![1, 2],
+            salt: None,
+        },
+        PageEvent::Removed { tier: DEVICE, pages: vec![page(-5)] },
         PageEvent::Cleared,
     ];
     let golden = "93cb3ff80000000000009387a474797065ab426c6f636b53746f726564ac626c6f636b5f68617368657392fb07b1706172656e745f\
@@ -28,19 +36,22 @@ fn batches_are_byte_for_byte_sglangs() {
 fn copies_are_told_once_and_runs_in_one_event() {
     let (a, b, c) = (ChainHash(1), ChainHash(2), ChainHash(3));
     let stored = |parent, blocks: &[ChainHash]| CacheChange::Stored {
+        tier: DEVICE,
         parent,
         blocks: blocks.to_vec(),
         tokens: (0..2 * blocks.len() as u32).collect(),
         salt: None,
     };
+    let removed = |block| CacheChange::Removed { tier: DEVICE, block };
     let mut pages = Pages::default();
     assert_eq!(pages.take(&[stored(None, &[a, b])]).len(), 1);
     // The second copy of `a` and `b` is no news, what continues them is.
-    let expected = PageEvent::Stored { parent: Some(b), pages: vec![c], tokens: vec![4, 5], salt: None };
+    let expected =
+        PageEvent::Stored { tier: DEVICE, parent: Some(b), pages: vec![c], tokens: vec![4, 5], salt: None };
     assert_eq!(pages.take(&[stored(None, &[a, b, c])]), [expected]);
-    assert_eq!(pages.take(&[CacheChange::Removed(a), CacheChange::Removed(b)]), []);
-    let gone = [CacheChange::Removed(c), CacheChange::Removed(b), CacheChange::Removed(a)];
-    assert_eq!(pages.take(&gone), [PageEvent::Removed(vec![c, b, a])]);
+    assert_eq!(pages.take(&[a, b].map(removed)), []);
+    let gone = PageEvent::Removed { tier: DEVICE, pages: vec![c, b, a] };
+    assert_eq!(pages.take(&[c, b, a].map(removed)), [gone]);
     assert_eq!(pages.take(&[stored(None, &[a])]).len(), 1);
     assert_eq!(pages.take(&[CacheChange::Cleared, stored(None, &[a])]).len(), 2);
 }

@@ -22,10 +22,14 @@ async fn serve(worker: &WorkerHandle, rank: usize, prompt: &[u32]) {
 
 /// Prompts that begin alike, more than the cache holds.
 async fn traffic(worker: &WorkerHandle, rank: usize) {
-    for turn in 0..12 {
-        let own = (0..60).map(|token| 1000 + turn * 100 + token);
-        serve(worker, rank, &(0..40).chain(own).collect::<Vec<u32>>()).await;
+    for number in 0..12 {
+        turn(worker, rank, number).await;
     }
+}
+
+async fn turn(worker: &WorkerHandle, rank: usize, number: u32) {
+    let own = (0..60).map(|token| 1000 + number * 100 + token);
+    serve(worker, rank, &(0..40).chain(own).collect::<Vec<u32>>()).await;
 }
 
 /// What is told, rank by rank.
@@ -43,8 +47,8 @@ fn ids(events: &[Value]) -> Vec<u64> {
     events.iter().map(|event| event["event_id"].as_u64().unwrap()).collect()
 }
 
-/// Name -> (parent, tokens).
-type Cache = BTreeMap<u64, (Option<u64>, Vec<u64>)>;
+/// Name -> (parent, tokens, cache level).
+type Cache = BTreeMap<u64, (Option<u64>, Vec<u64>, u64)>;
 
 fn believed(events: &[Value]) -> Cache {
     let mut cache = Cache::new();
@@ -58,7 +62,8 @@ fn believed(events: &[Value]) -> Cache {
                     let name = block["block_hash"].as_u64().unwrap();
                     let tokens = block["tokens"].as_array().unwrap().iter();
                     let tokens = tokens.map(|token| token["token_id"].as_u64().unwrap()).collect();
-                    assert!(cache.insert(name, (parent, tokens)).is_none(), "stored twice");
+                    let level = block["cache_level"].as_u64().unwrap();
+                    assert!(cache.insert(name, (parent, tokens, level)).is_none(), "stored twice");
                     parent = Some(name);
                 }
             }
@@ -66,6 +71,12 @@ fn believed(events: &[Value]) -> Cache {
                 for name in data["block_hashes"].as_array().unwrap() {
                     assert!(cache.remove(&name.as_u64().unwrap()).is_some(), "removed without being stored");
                 }
+            }
+            "updated" => {
+                let (name, levels) = (data["block_hash"].as_u64().unwrap(), &data["cache_level"]);
+                let level = &mut cache.get_mut(&name).expect("moved without being stored").2;
+                assert_eq!(levels["old_value"], *level);
+                *level = levels["new_value"].as_u64().unwrap();
             }
             other => panic!("{other}"),
         }
@@ -77,7 +88,8 @@ fn truth(worker: &WorkerHandle, rank: usize) -> Cache {
     let wire = |hash| worker.wire_hash(rank, hash).unwrap();
     let entry = |block: crate::CachedBlock| {
         let tokens = block.tokens.iter().map(|&token| u64::from(token)).collect();
-        (wire(block.hash), (block.parent.map(wire), tokens))
+        let level = u64::from(block.copies == 0);
+        (wire(block.hash), (block.parent.map(wire), tokens, level))
     };
     worker.cache(rank).into_iter().map(entry).collect()
 }
@@ -112,6 +124,26 @@ async fn each_event_is_told_once_and_together_they_tell_the_cache() {
     let told = drain(worker).await;
     assert_eq!(told[&1][0]["data"], json!({"type": "all_cleared"}));
     assert_eq!(get(worker, "/rankwise/worker").await.status, 404);
+    fleet.stop().await;
+}
+
+/// 64 blocks and 32 behind them: a block lies here or there, and says when it moves.
+#[tokio::test]
+async fn what_goes_to_the_host_and_comes_back_is_told_as_a_move() {
+    let fleet = fleet(FleetSpec { host_blocks: 32, ..bare() }).await;
+    let worker = &fleet.workers()[0];
+    traffic(worker, 1).await;
+    // The device has room for the last three.
+    turn(worker, 1, 8).await;
+    let told = drain(worker).await.remove(&1).unwrap();
+    assert_eq!(told[0]["data"], json!({"type": "created", "num_blocks_per_cache_level": [64, 32]}));
+    let moved_to = |level: u64| {
+        told.iter().filter(|event| event["data"]["cache_level"]["new_value"].as_u64() == Some(level)).count()
+    };
+    assert!(moved_to(0) > 0 && moved_to(1) > moved_to(0), "{} {}", moved_to(0), moved_to(1));
+    let cache = believed(&told);
+    assert_eq!(cache, truth(worker, 1));
+    assert!((16..=32).contains(&cache.values().filter(|(_, _, level)| *level == 1).count()));
     fleet.stop().await;
 }
 

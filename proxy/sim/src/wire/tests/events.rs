@@ -6,7 +6,7 @@ use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage
 
 use super::client::{complete, post};
 use super::{PATIENCE, fleet, quick};
-use crate::model::pool::CacheChange;
+use crate::model::pool::{CacheChange, Tier};
 use crate::msgpack::{Msgpack, read_value};
 use crate::wire::event_wire::{BatchStyle, encode};
 use crate::{EventLayout, FleetSpec, WorkerHandle};
@@ -225,11 +225,11 @@ async fn a_restart_counts_from_zero_on_the_same_ports() {
 fn batches_are_written_as_vllm_writes_them() {
     let tokens = vec![1, 300, 70_000, 4];
     let hash = crate::model::chain::ChainHash;
-    let stored =
-        CacheChange::Stored { parent: Some(hash(u64::MAX)), blocks: vec![hash(7)], tokens, salt: None };
-    let style = |layout| BatchStyle { layout, block_size: 4, hash_seed: 0 };
+    let (tier, parent) = (Tier::Device, Some(hash(u64::MAX)));
+    let stored = CacheChange::Stored { tier, parent, blocks: vec![hash(7)], tokens, salt: None };
+    let style = |layout| BatchStyle { layout, block_size: 4, hash_seed: 0, describes_host: true };
     let maps = encode(
-        &[stored.clone(), CacheChange::Removed(hash(7)), CacheChange::Cleared],
+        &[stored.clone(), CacheChange::Removed { tier, block: hash(7) }, CacheChange::Cleared],
         2,
         2.5,
         &style(EventLayout::Maps),
