@@ -1,7 +1,9 @@
 //! `rankwise check --live`: asks every engine of a config what it is, and names what makes kv blind.
 
+use std::sync::Arc;
+
 use crate::config::{self, Config};
-use crate::discovery::{DescribeError, Description, ProbeLimits, describe};
+use crate::discovery::{DescribeError, Description, ProbeLimits, Seat, describe, identify};
 use crate::upstream::Origin;
 
 /// What was found at one worker.
@@ -80,17 +82,28 @@ pub async fn live(config: &Config) -> Vec<Found> {
         timeout: upstream.probe_timeout,
         ranks_max: upstream.ranks_per_worker_max.get(),
     };
-    let mut found = Vec::new();
+    let times = (config.limits.events.timeout, config.limits.health.proof_timeout);
+    let frontends = Arc::default();
+    let mut asked = Vec::new();
     for pool in &config.pools {
         for worker in &pool.workers {
-            let origin =
-                Origin { address: worker.url.authority(), headers: worker.headers.iter().cloned().collect() };
-            found.push(Found {
-                pool: pool.name.to_string(),
-                worker: worker.name.to_string(),
-                description: describe(worker, &origin, limits, None).await,
-            });
+            asked.push((pool, worker, Seat::of(&frontends, &pool.name, worker)));
         }
+    }
+    let mut found = Vec::new();
+    for (pool, worker, seat) in &asked {
+        let origin =
+            Origin { address: worker.url.authority(), headers: worker.headers.iter().cloned().collect() };
+        let description = async {
+            let mut description = describe(worker, &origin, limits, None).await?;
+            identify(seat.as_ref(), &origin, &mut description, times).await?;
+            Ok(description)
+        };
+        found.push(Found {
+            pool: pool.name.to_string(),
+            worker: worker.name.to_string(),
+            description: description.await,
+        });
     }
     found
 }

@@ -2,6 +2,8 @@
 //! it goes, comes back or changes.
 
 mod describe;
+mod find_worker;
+mod frontends;
 mod groups;
 mod register;
 mod roster;
@@ -13,6 +15,8 @@ mod tokenizer;
 mod worker_set;
 
 pub use describe::{DescribeError, Description, ProbeLimits, describe};
+pub use find_worker::{FindError, identify};
+pub use frontends::{Frontends, Seat};
 pub use roster::{Roster, RosterError};
 pub use sources::follow;
 pub use status::WorkerStatus;

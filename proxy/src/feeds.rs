@@ -17,6 +17,7 @@ pub use events::{EventFeed, EventSource, run};
 pub use load::{LastHeard, LoadFeed, run_load};
 pub use position::FeedPosition;
 pub use promises::{PromiseSettings, Promises};
+pub(crate) use subscribe::subscribe;
 
 /// The model name under which block hashes are rooted. One for all: a pool's workers serve one base model, whatever
 /// they call it, and adapters are told apart by their own name.

@@ -2,6 +2,6 @@
 //! taken out.
 
 mod attend;
-mod request;
+pub(crate) mod request;
 
 pub use attend::Attendant;

@@ -1,4 +1,5 @@
-"""rankwise in front of Dynamo's mocker: every target is obeyed, and what is promised as cached is cached.
+"""rankwise in front of Dynamo's mocker: its workers are found without ids, every target is obeyed, what is promised as cached is
+cached, also by a proxy that was killed and started again, and workers that come back under other ids are found again.
 
 Started by `run`, with the venv's Python, as it needs pyzmq.
 """
@@ -80,7 +81,7 @@ def prompt(seed, tokens):
 
 
 def bases(ids, port, events):
-    """Which worker publishes from which port on: their order is not that of their ids."""
+    """Which worker publishes from which port on: their order is not that of their ids. What rankwise finds is held against it."""
     context = zmq.Context()
     subscribers = {}
     for worker in range(WORKERS):
@@ -152,6 +153,10 @@ class Rankwise:
     def activate(self, policy, settings):
         ask_json(self.admin, "PUT", "/v1/pools/main/policy", body={"policy": policy, "settings": settings})
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait(30)
+
     def stop(self):
         self.process.terminate()
         try:
@@ -160,28 +165,31 @@ class Rankwise:
             self.process.kill()
 
 
-def config(given, ids, base):
+def config(given, headers=None):
+    """Workers by number, by the ports of their events."""
     def events(worker):
-        return [{"endpoint": f"tcp://127.0.0.1:{given.events + 10 * base[worker] + rank}",
-                 "replay": f"tcp://127.0.0.1:{given.replays + 10 * base[worker] + rank}"} for rank in range(RANKS)]
+        return [{"endpoint": f"tcp://127.0.0.1:{given.events + 10 * worker + rank}",
+                 "replay": f"tcp://127.0.0.1:{given.replays + 10 * worker + rank}"} for rank in range(RANKS)]
     workers = [{"name": str(worker), "url": f"http://127.0.0.1:{given.port}", "engine": "dynamo", "ranks": RANKS,
-                "block_size": BLOCK_SIZE, "headers": {"x-worker-instance-id": str(worker)}, "events": events(worker)}
-               for worker in ids]
+                "block_size": BLOCK_SIZE, "headers": headers or {}, "events": events(worker)}
+               for worker in range(1 if headers else WORKERS)]
     return {"pools": [{"name": "main", "tokenizer": f"{given.folder}/model", "workers": workers}]}
 
 
-def named(given, ids, base):
-    """A worker that is not there is told from those that are, of which `check --live` finds nothing wrong."""
+def found(given, base):
+    """`check --live` finds each entry's worker, and tells one that is not there."""
     def checked(workers):
         path = Path(given.folder) / "check.json"
         path.write_text(json.dumps(workers))
         result = subprocess.run([given.rankwise, "check", str(path), "--live"], capture_output=True, text=True)
         return result.returncode == 0, result.stdout
-    fine, said = checked(config(given, ids, base))
-    require(fine and said.count("4 dp ranks") == WORKERS, f"check --live: {said}")
-    fine, said = checked(config(given, ["1"], {"1": 0}))
+    fine, said = checked(config(given))
+    for instance, worker in base.items():
+        told = f"worker {worker}: dynamo, worker {instance}, {RANKS} dp ranks"
+        require(fine and told in said, f"check --live: expected {told}: {said}")
+    fine, said = checked(config(given, {"x-worker-instance-id": "1"}))
     require(not fine and "no worker with the instance id" in said, f"check --live of a worker that is not there: {said}")
-    print("named: both workers are there, and a third is not", flush=True)
+    print("found: both workers by their events, and a third is not there", flush=True)
 
 
 def served_by(reply):
@@ -193,7 +201,7 @@ def served_by(reply):
     return first(ids), first(ranks)
 
 
-def targets(rankwise):
+def targets(rankwise, base):
     """Round robin over all ranks: Dynamo's word against the headers, and each rank's proof."""
     for rank in rankwise.ranks():
         proof = rank["health"]["proof"]
@@ -207,7 +215,7 @@ def targets(rankwise):
         require(status == 200, f"status {status}: {text[:300]}")
         named = (head["x-rankwise-worker"], int(head["x-rankwise-dp-rank"]))
         worker, rank = served_by(text)
-        require((str(worker), rank) == named, f"headers name {named}, Dynamo says {worker} rank {rank}: {text[:300]}")
+        require((str(base.get(worker)), rank) == named, f"headers name {named}, Dynamo says {worker} rank {rank}: {text[:300]}")
         seen[named] = seen.get(named, 0) + 1
     require(len(seen) == WORKERS * RANKS, f"targets: {seen}")
     print(f"targets: {sum(seen.values())} requests to {len(seen)} targets, each obeyed", flush=True)
@@ -218,6 +226,7 @@ def cached(rankwise):
     rankwise.activate("kv", {})
     asked = promised = reused = 0
     words = random.Random(7)
+    lasts = []
     for conversation in range(12):
         messages = []
         for turn in range(4):
@@ -233,8 +242,43 @@ def cached(rankwise):
             require(told == expected, f"conversation {conversation} turn {turn}: {told} cached, {expected} expected")
             asked, promised, reused = asked + 1, promised + (expected > 0), reused + told
             messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"] or ""})
+        lasts.append({"model": MODEL, "messages": messages[:-1], "max_tokens": 1})
     require(promised >= asked // 2, f"only {promised} of {asked} were promised anything")
-    print(f"cached: {asked} chats, {promised} of them promised cached tokens, {reused} tokens in all, each as promised")
+    print(f"cached: {asked} chats, {promised} of them promised cached tokens, {reused} tokens in all, each as promised", flush=True)
+    return lasts
+
+
+def promises(rankwise, bodies):
+    """What each of these is promised, and gets; nothing of them is new to the engines."""
+    told = []
+    for body in bodies:
+        rankwise.settle()
+        status, head, reply = ask(rankwise.listen, "POST", "/v1/chat/completions", body)
+        require(status == 200, f"status {status}: {reply[:300]}")
+        got = (json.loads(reply)["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+        expected = int(head["x-rankwise-expected-cached-tokens"])
+        require(got == expected, f"{got} cached, {expected} expected")
+        told.append((head["x-rankwise-worker"], head["x-rankwise-dp-rank"], expected))
+    return told
+
+
+def started(given):
+    rankwise = Rankwise(given.rankwise, given.folder, config(given))
+    try:
+        wait_for("every rank to be ready", 60, rankwise.all_ready)
+    except Failed:
+        rankwise.stop()
+        raise
+    return rankwise
+
+
+def restarted(given):
+    """Workers come back under other ids on the same ports, while rankwise runs."""
+    engine = Path(__file__).parent / "engine"
+    for step in "stop", "start":
+        subprocess.run([engine, step], check=True, timeout=300)
+    ids = instances(given.folder)
+    return bases(ids, given.port, given.events)
 
 
 def main():
@@ -245,14 +289,25 @@ def main():
         arguments.add_argument(f"--{port}", required=True, type=int, help="as `engine` was started with")
     given = arguments.parse_args()
     try:
-        ids = instances(given.folder)
-        base = bases(ids, given.port, given.events)
-        named(given, ids, base)
-        rankwise = Rankwise(given.rankwise, given.folder, config(given, ids, base))
+        base = bases(instances(given.folder), given.port, given.events)
+        found(given, base)
+        rankwise = started(given)
         try:
-            wait_for("every rank to be ready", 60, rankwise.all_ready)
-            targets(rankwise)
-            cached(rankwise)
+            targets(rankwise, base)
+            bodies = cached(rankwise)
+            before = promises(rankwise, bodies)
+            require(all(expected > 0 for _, _, expected in before), f"not all are promised something: {before}")
+            rankwise.kill()
+            rankwise = started(given)
+            rankwise.activate("kv", {})
+            after = promises(rankwise, bodies)
+            require(before == after, f"promised {before} before the proxy was killed, and {after} after")
+            print(f"replay: {len(after)} chats are promised and get the same after the proxy was killed", flush=True)
+            former, base = base, restarted(given)
+            require(not set(base) & set(former), f"the same ids: {former} and {base}")
+            wait_for("every rank to be ready again", 120, rankwise.all_ready)
+            targets(rankwise, base)
+            print("restart: the workers were found again under other ids", flush=True)
         finally:
             rankwise.stop()
     except (Failed, OSError) as error:

@@ -153,8 +153,10 @@ async fn a_server_that_is_drained_is_fine_and_its_condition_is_named() {
 /// It is another after every start.
 #[tokio::test]
 async fn an_id_that_no_worker_behind_dynamo_has_is_named() {
-    for (id, fine) in [("4000", true), ("1", false)] {
+    for fine in [true, false] {
         let fleet = fleet(Wire::Dynamo.spec(FleetSpec { workers: 1, ..fast() })).await;
+        let there = fleet.workers()[0].instance_id().expect("one of Dynamo's");
+        let id = if fine { there.to_string() } else { "1".to_owned() };
         let mut entry = Wire::Dynamo.entry(&fleet.workers()[0], &fleet.workers()[0].url());
         entry["headers"] = json!({ "x-worker-instance-id": id });
         let output = checked(vec![entry]).await;
@@ -167,6 +169,24 @@ async fn an_id_that_no_worker_behind_dynamo_has_is_named() {
         );
         fleet.stop().await;
     }
+}
+
+#[tokio::test]
+async fn workers_behind_one_frontend_are_told_apart() {
+    let spec = FleetSpec { workers: 2, one_frontend: true, ..fast() };
+    let fleet = fleet(Wire::Dynamo.spec(spec)).await;
+    let entries = fleet.workers().iter().map(|worker| Wire::Dynamo.entry(worker, &worker.url()));
+    let output = checked(entries.collect()).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    for worker in fleet.workers() {
+        let id = worker.instance_id().expect("one of Dynamo's");
+        assert!(
+            said.contains(&format!("worker w{}: dynamo, worker {id}, 4 dp ranks", worker.index())),
+            "{said}"
+        );
+    }
+    fleet.stop().await;
 }
 
 /// They are found when it runs, so that nothing is shown of them now.

@@ -1,9 +1,13 @@
 //! Workers behind Dynamo's frontend are another after every start: which one is meant is found out, or known to be gone.
 
+use std::collections::BTreeSet;
+
 use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::{Value, json};
 
-use crate::harness::{Proxy, Wire, all_in, arrival_of, chat, fast, fleet, out, text, wait_until};
+use crate::harness::{
+    Proxy, Wire, all_in, arrival_of, assert_pinned, chat, fast, fleet, out, text, wait_until,
+};
 
 const ID: &str = "x-worker-instance-id";
 
@@ -92,5 +96,119 @@ async fn a_worker_that_config_names_and_that_is_not_there_is_out_and_costs_no_re
     wait_until("it to be there", async || proxy.ranks().await.len() == 4).await;
     all_in(&proxy).await;
     assert!(served(&proxy, &fleet, 16..24).await.contains(&0));
+    fleet.stop().await;
+}
+
+/// Of two ranks each, and of which `/health` tells in another order than theirs.
+async fn two_behind_one_frontend() -> Fleet {
+    let spec = FleetSpec { workers: 2, ranks: 2, one_frontend: true, ..fast() };
+    let fleet = fleet(Wire::Dynamo.spec(spec)).await;
+    let [first, second] = [0, 1].map(|worker: usize| fleet.workers()[worker].instance_id());
+    assert!(first > second);
+    fleet
+}
+
+/// In front of workers that share a frontend, by these entries.
+async fn serving(fleet: &Fleet, entries: [Value; 2]) -> Proxy {
+    let pool = json!({ "tokenizer": fleet.workers()[0].tokenizer_folder(), "workers": entries });
+    let config = json!({ "pools": [pool], "limits": looked_after() });
+    let proxy = Proxy::configured_with(&config.to_string(), &[]).await;
+    proxy.ready().await;
+    proxy
+}
+
+fn entry(fleet: &Fleet, worker: usize) -> Value {
+    Wire::Dynamo.entry(&fleet.workers()[worker], &fleet.workers()[worker].url())
+}
+
+/// Sends requests to all ranks in turn.
+async fn all_obey(proxy: &Proxy, fleet: &Fleet, seeds: std::ops::Range<u64>) {
+    let mut targets = BTreeSet::new();
+    for seed in seeds {
+        // Arrives at the rank of the worker that it names, nobody else's.
+        targets.insert(assert_pinned(fleet, &proxy.client.chat(&chat(&text(seed, 40))).await));
+    }
+    assert_eq!(targets.into_iter().collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+}
+
+#[tokio::test]
+async fn workers_that_share_a_frontend_are_told_apart_by_their_events_and_found_again() {
+    let fleet = two_behind_one_frontend().await;
+    let proxy = serving(&fleet, [entry(&fleet, 0), entry(&fleet, 1)]).await;
+    proxy.all_ready(&fleet).await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    all_obey(&proxy, &fleet, 0..8).await;
+
+    for (round, restarted) in [0, 1, 0].into_iter().enumerate() {
+        let worker = &fleet.workers()[restarted];
+        let before = worker.instance_id();
+        worker.restart().await.expect("the same ports");
+        assert_ne!(worker.instance_id(), before);
+        wait_until("it to be known by its new id", async || {
+            let known = proxy.log().iter().filter(|line| line.contains("worker discovered")).count();
+            known >= 3 + round && out(&proxy).await.is_empty() && proxy.ranks().await.len() == 4
+        })
+        .await;
+        let seeds = 100 * (1 + round as u64);
+        all_obey(&proxy, &fleet, seeds..seeds + 8).await;
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn an_entry_is_the_worker_of_its_events_whatever_it_is_called() {
+    let fleet = two_behind_one_frontend().await;
+    let mut entries = [entry(&fleet, 0), entry(&fleet, 1)];
+    entries[0]["name"] = "w1".into();
+    entries[1]["name"] = "w0".into();
+    let proxy = serving(&fleet, entries).await;
+    proxy.all_ready(&fleet).await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    let mut targets = BTreeSet::new();
+    for seed in 0..8 {
+        let reply = proxy.client.chat(&chat(&text(seed, 40))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let arrival = arrival_of(&fleet, &reply);
+        assert_eq!(reply.header("x-rankwise-worker"), format!("w{}", 1 - arrival.worker));
+        assert_eq!(Some(reply.number("x-rankwise-dp-rank")), arrival.rank);
+        targets.insert((arrival.worker, arrival.rank));
+    }
+    assert_eq!(targets.len(), 4);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn whom_config_names_it_is_and_who_is_left_is_found() {
+    let fleet = two_behind_one_frontend().await;
+    let mut entries = [entry(&fleet, 0), entry(&fleet, 1)];
+    let id = fleet.workers()[1].instance_id().expect("one of Dynamo's");
+    entries[1]["headers"] = json!({ ID: id.to_string() });
+    let proxy = serving(&fleet, entries).await;
+    proxy.all_ready(&fleet).await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    all_obey(&proxy, &fleet, 0..8).await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn an_entry_whose_worker_no_event_shows_is_given_nothing_and_says_so() {
+    let fleet = two_behind_one_frontend().await;
+    let mut entries = [entry(&fleet, 0), entry(&fleet, 1)];
+    // The first port is another rank's.
+    entries[1]["events"].as_array_mut().expect("two").reverse();
+    let proxy = serving(&fleet, entries).await;
+    wait_until("it to be said", async || {
+        let workers = proxy.admin.get("/v1/pools/main/workers").await.json();
+        workers["workers"].as_array().is_some_and(|workers| {
+            workers.iter().any(|worker| {
+                let reason = worker["reason"].as_str().unwrap_or_default();
+                worker["name"] == "w1" && reason.contains("tells of nothing that the workers")
+            })
+        })
+    })
+    .await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    assert_eq!(proxy.ranks().await.len(), 2);
+    assert_eq!(served(&proxy, &fleet, 0..8).await, [0; 8]);
     fleet.stop().await;
 }

@@ -89,8 +89,8 @@ pub struct WorkerDescription {
     pub version: Option<String>,
     /// Whether the events of all its ranks are to be had by draining them: see [`crate::trtllm::drain`].
     pub drained: bool,
-    /// Which of the workers behind a Dynamo frontend it is, where config does not say so and there is but one.
-    pub instance: Option<u64>,
+    /// Ids of the workers behind a Dynamo frontend, one of which it is, where config does not say which. Sorted.
+    pub instances: Vec<u64>,
     /// What leaves kv blind here.
     pub findings: Vec<Blindness>,
 }

@@ -2,8 +2,10 @@
 //!
 //! The frontend obeys a worker's instance id and a rank, each named by a header, and tells neither ranks nor events of
 //! the workers behind it. So config says how many ranks a worker has and where they publish their events, in vLLM's layout. Which
-//! worker it is changes with every start. `/health` lists the workers that are there (1.6.1, measured; it says 200 whoever is): where that is
-//! one, it is meant; else config names one of them, by the header. A request that names one that is not there is answered 400.
+//! worker it is changes with every start. `/health` lists the workers that are there (1.6.1, measured; it says 200 whoever is) by id and
+//! by the address of Dynamo's own wire, which workers of one process share and which names no event port. So which of
+//! them a config's entry means is not told: either config names one by the header, or it is found by what its events tell of a request that
+//! was sent to it. A request that names a worker that is not there is answered 400.
 
 use rankwise_core::ids::DpRank;
 use serde::Deserialize;
@@ -48,19 +50,16 @@ pub fn instances(health: &[u8]) -> Option<Vec<u64>> {
     Some(ids)
 }
 
-/// The worker that is meant, if config does not name it; whoever is named has to be there, where that is told.
-fn discovered(answers: &Answers<'_>, named: Option<u64>) -> Result<Option<u64>, Error> {
+/// The workers one of which is meant, if config does not name it; whoever is named has to be there, where that is told.
+fn meant(answers: &Answers<'_>, named: Option<u64>) -> Result<Vec<u64>, Error> {
     let wrong = |what| Err(Error::Answer { path: HEALTH, what });
     match (answers.get(HEALTH).and_then(instances), named) {
         (Some(there), Some(named)) if !there.contains(&named) => {
             wrong("no worker with the instance id that the config names: it is another after every start")
         }
-        (_, Some(_)) => Ok(None),
-        (Some(there), None) => match there.as_slice() {
-            [only] => Ok(Some(*only)),
-            [] => wrong("no worker is there"),
-            _ => wrong("several workers: name one of them by x-worker-instance-id among the headers"),
-        },
+        (_, Some(_)) => Ok(Vec::new()),
+        (Some(there), None) if there.is_empty() => wrong("no worker is there"),
+        (Some(there), None) => Ok(there),
         (None, None) => wrong("workers are not told: name one by x-worker-instance-id among the headers"),
     }
 }
@@ -71,7 +70,7 @@ fn discovered(answers: &Answers<'_>, named: Option<u64>) -> Result<Option<u64>, 
 /// If config names too many ranks or a worker that is not there, or the answer is no list of models.
 pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> Result<WorkerDescription, Error> {
     let models = answers.get("/v1/models").map(discovery::models).transpose()?.unwrap_or_default();
-    let instance = discovered(answers, overrides.instance)?;
+    let instances = meant(answers, overrides.instance)?;
     let mut findings = vec![Blindness::EventsOff { start: EVENTS }];
     if overrides.block_size.is_none() {
         findings.push(Blindness::BlockSizeUnknown);
@@ -96,7 +95,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> Result<W
         tokenizer_source: None,
         version: None,
         drained: false,
-        instance,
+        instances,
         findings,
     })
 }
@@ -128,7 +127,7 @@ mod tests {
             ..Overrides::default()
         };
         let worker = describe(&answers, &overrides).unwrap();
-        assert_eq!((worker.ranks.len(), worker.instance), (4, None));
+        assert_eq!((worker.ranks.len(), worker.instances), (4, vec![]));
         assert!(worker.ranks.iter().all(|rank| (rank.group, rank.capacity_blocks) == (0, 9)));
         assert_eq!(worker.findings, [Blindness::EventsOff { start: EVENTS }]);
         let little = describe(&answers, &Overrides { instance: Some(42), ..Overrides::default() }).unwrap();
@@ -139,21 +138,21 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_is_the_one_that_is_named_or_the_only_one() {
+    fn the_worker_is_the_one_that_is_named_or_one_of_those_there() {
         assert_eq!(instances(TWO).unwrap(), IDS);
         let meant = |health: &[u8], instance| {
             let answers = Answers::default().with("/v1/models", MODELS).with(HEALTH, health);
-            describe(&answers, &Overrides { instance, ..Overrides::default() }).map(|worker| worker.instance)
+            describe(&answers, &Overrides { instance, ..Overrides::default() }).map(|worker| worker.instances)
         };
         let one = br#"{"instances":[{"endpoint":"generate","instance_id":7}]}"#;
-        assert_eq!(meant(one, None).unwrap(), Some(7));
-        assert_eq!(meant(one, Some(7)).unwrap(), None, "config names it");
-        assert_eq!(meant(TWO, Some(IDS[1])).unwrap(), None);
+        assert_eq!(meant(one, None).unwrap(), [7]);
+        assert_eq!(meant(TWO, None).unwrap(), IDS);
+        assert!(meant(one, Some(7)).unwrap().is_empty(), "config names it");
+        assert!(meant(TWO, Some(IDS[1])).unwrap().is_empty());
         // Where nobody tells, the config is believed.
-        assert_eq!(meant(b"", Some(8)).unwrap(), None);
+        assert!(meant(b"", Some(8)).unwrap().is_empty());
         for (health, named) in [
             (&one[..], Some(8)),
-            (TWO, None),
             (br#"{"instances":[]}"#, None),
             (br#"{"instances":[]}"#, Some(7)),
             (b"", None),

@@ -32,7 +32,7 @@ pub(crate) fn describe(answers: &Answers<'_>, overrides: &Overrides) -> WorkerDe
         tokenizer_source: None,
         version: None,
         drained: false,
-        instance: None,
+        instances: Vec::new(),
         findings: vec![Blindness::RankNotTaken { start: ENGINE }],
     }
 }

@@ -127,6 +127,9 @@ pub struct FleetSpec {
     pub trtllm: TrtllmServer,
     /// Whether TensorRT-LLM keeps a conversation on the rank of its first turn where no rank is named.
     pub keeps_conversations: bool,
+    /// Whether Dynamo's workers share one frontend, which goes on while workers come and go and takes part in no fault; else each
+    /// has its own.
+    pub one_frontend: bool,
     /// Whether servers keep responses for later requests to refer to.
     pub stores_responses: bool,
     /// How vLLM lays them out.
@@ -138,7 +141,8 @@ pub struct FleetSpec {
     /// Whether every rank names the same tokens differently.
     pub hash_per_rank: bool,
     /// First port; worker `w` takes `1 + 2 * ranks` ports from `ports + w * (1 + 2 * ranks)`: HTTP, then the events of each
-    /// rank, then their replays; `1 + 3 * ranks` if they publish their load too. `None`: whatever is free.
+    /// rank, then their replays; `1 + 3 * ranks` if they publish their load too. One frontend takes the first one's HTTP port, and the
+    /// workers have none. `None`: whatever is free.
     pub ports: Option<u16>,
     /// Where the tokenizer's files are written, so that the model card can name them; `None`: a fresh folder
     /// under the system's folder for temporary files, removed with the fleet.
@@ -181,6 +185,7 @@ impl Default for FleetSpec {
             publish_load: false,
             trtllm: TrtllmServer::default(),
             keeps_conversations: false,
+            one_frontend: false,
             stores_responses: false,
             layout: EventLayout::default(),
             topic: "kv-events".to_owned(),
@@ -253,6 +258,11 @@ impl FleetSpec {
     /// Whether ranks tell their load by themselves.
     pub(crate) fn publishes_load(&self) -> bool {
         self.publish_load && self.engine == EngineWire::Sglang && self.publishes()
+    }
+
+    /// Whether all workers are behind one server.
+    pub(crate) fn has_frontend(&self) -> bool {
+        self.one_frontend && self.engine == EngineWire::Dynamo
     }
 
     pub(crate) fn ports_per_worker(&self) -> usize {

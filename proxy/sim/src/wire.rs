@@ -14,6 +14,7 @@ mod driver;
 mod event_wire;
 mod feed;
 mod frame;
+mod frontend;
 mod generate;
 mod http;
 mod incoming;

@@ -58,6 +58,9 @@ pub(super) struct SimOptions {
     /// Have the ranks of sglang publish their load besides, each on a port of its own behind those of the replays
     #[arg(long)]
     publish_load: bool,
+    /// Put all workers of dynamo behind one frontend, on the first port, instead of one each
+    #[arg(long)]
+    one_frontend: bool,
     /// Publish no KV events
     #[arg(long)]
     no_events: bool,
@@ -88,6 +91,7 @@ impl SimOptions {
             model_name: self.model.clone(),
             publish_events: !self.no_events,
             publish_load: self.publish_load,
+            one_frontend: self.one_frontend,
             ports: Some(self.port),
             ..FleetSpec::default()
         }

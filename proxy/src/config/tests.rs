@@ -76,6 +76,24 @@ fn what_is_written_arrives() {
 }
 
 #[test]
+fn workers_behind_a_frontend_share_its_url_if_they_can_be_told_apart() {
+    let pool = |more: [&str; 2]| {
+        let entries = more.iter().enumerate().map(|(number, more)| {
+            format!("{{ name: w{number}, url: 'http://10.0.0.1:8000', engine: dynamo, ranks: 1, {more} }}")
+        });
+        format!("pools: [{{ workers: [{}] }}]", entries.collect::<Vec<_>>().join(", "))
+    };
+    let at = |port: u16| format!("events: [{{ endpoint: 'tcp://10.0.0.2:{port}' }}]");
+    let (one, other, named) = (at(5557), at(5558), "headers: { x-worker-instance-id: '7' }");
+    for apart in [[&*one, &other], [&one, named], ["", named], ["", &one]] {
+        parse("c.yaml", &pool(apart)).unwrap();
+    }
+    for same in [[&*one, &one], ["", ""], [named, named]] {
+        assert!(message(&pool(same)).contains("is already pools[0].workers[0].url"), "{same:?}");
+    }
+}
+
+#[test]
 fn secrets_stay_out_of_debug_prints() {
     let printed = format!("{:?}", full());
     assert!(!printed.contains("a-long-random-token") && !printed.contains("upstream-key"), "{printed}");

@@ -12,6 +12,7 @@ use rankwise_engines::dynamo::INSTANCE_HEADER;
 use rankwise_engines::pin::Pinning;
 use rankwise_engines::trtllm::RankProbe;
 
+use super::find_worker::FindError;
 use crate::config::{self, EngineKind, EventSource, Events, Lockstep, Worker};
 use crate::upstream::{FetchError, Origin};
 
@@ -42,8 +43,10 @@ pub struct Description {
     pub findings: Vec<Blindness>,
     /// Whether its events are drained.
     pub drained: bool,
-    /// The worker's id behind a Dynamo frontend, where config does not say it.
+    /// The worker's id behind a Dynamo frontend, where config does not say it and [`identify`](super::identify) has found it.
     pub instance: Option<u64>,
+    /// Ids of the workers one of which it is, until that is found.
+    pub instances: Vec<u64>,
     /// What a probe showed of ranks in the body, if there was one.
     pub takes_rank_fields: Option<bool>,
 }
@@ -107,6 +110,9 @@ pub enum DescribeError {
     /// Its answers do not fit together.
     #[error(transparent)]
     Answer(#[from] rankwise_engines::Error),
+    /// Which of the workers behind its frontend it is cannot be said.
+    #[error(transparent)]
+    Unidentified(#[from] FindError),
     /// Not the engine that config says.
     #[error("config says {expected}, and the worker does not look like it: {found}")]
     NotThatEngine {
@@ -223,7 +229,8 @@ pub async fn describe(
         tokenizer_source: found.tokenizer_source,
         version: found.version,
         drained: found.drained,
-        instance: found.instance,
+        instance: None,
+        instances: found.instances,
         findings: found.findings,
         takes_rank_fields: overrides.takes_rank_fields,
     };

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::describe::Description;
+use super::frontends::Frontends;
 use super::groups::{Groups, WorkerGroups};
 use crate::clock;
 use crate::config;
@@ -59,6 +60,8 @@ pub(super) struct Numbers {
     workers: AtomicU32,
     groups: Groups,
     drains: Arc<DrainClaims>,
+    /// Who is who behind Dynamo's frontends.
+    pub(super) frontends: Arc<Frontends>,
 }
 
 impl Numbers {

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{Description, ProbeLimits, describe, named_instance};
+use super::find_worker::identify;
+use super::frontends::Seat;
 use super::register::{Bounds, Numbers, Registration};
 use super::status::{READY, WorkerStatus};
 use super::tokenizer;
@@ -30,6 +32,8 @@ pub(super) struct Supervision {
     pub(super) pool: Arc<Pool>,
     /// The worker by config.
     pub(super) config: config::Worker,
+    /// Its place at its frontend, where it is behind one of Dynamo's.
+    pub(super) seat: Option<Arc<Seat>>,
     /// Bounds of questions.
     pub(super) probe: ProbeLimits,
     /// Between two health checks.
@@ -163,7 +167,10 @@ impl Supervision {
     /// What it is, if it says that it serves.
     async fn describe_once(&self, origin: &Origin) -> Result<Description, String> {
         let described = describe(&self.config, origin, self.probe, None).await;
-        let description = described.map_err(|error| error.to_string())?;
+        let mut description = described.map_err(|error| error.to_string())?;
+        let times = (self.events.timeout, self.health.proof_timeout);
+        let found = identify(self.seat.as_deref(), origin, &mut description, times).await;
+        found.map_err(|error| error.to_string())?;
         let checked = self.check(origin, description.engine).await;
         checked.map_err(|(_, error)| error)?;
         Ok(description)
@@ -251,15 +258,29 @@ impl Supervision {
     async fn changed(&self, present: &Registration, origin: &Origin) -> Option<String> {
         let known = present.description.takes_rank_fields;
         let origin = &Origin { headers: self.config.headers.iter().cloned().collect(), ..origin.clone() };
-        let first = describe(&self.config, origin, self.probe, known).await.ok()?;
+        let first = self.described_again(origin, known).await?;
+        if !first.instances.is_empty() {
+            return Some("which worker of its frontend it is has to be shown".to_owned());
+        }
         if first.is_same_worker(&present.description) {
             present.take_models(&self.pool, &first);
             return None;
         }
         sleep(SECOND_LOOK).await;
-        let second = describe(&self.config, origin, self.probe, known).await.ok()?;
+        let second = self.described_again(origin, known).await?;
         let ranks = (present.description.ranks.len(), second.ranks.len());
         (second == first).then(|| format!("it is another worker now: {} dp ranks were {}", ranks.1, ranks.0))
+    }
+
+    /// What it is, without a look for the worker: it is the one that it was, if that is there.
+    async fn described_again(&self, origin: &Origin, takes_rank_fields: Option<bool>) -> Option<Description> {
+        let described = describe(&self.config, origin, self.probe, takes_rank_fields).await;
+        let mut description = described.ok()?;
+        if let Some(id) = self.seat.as_ref().and_then(|seat| seat.kept(&description.instances)) {
+            description.instances.clear();
+            description.instance = Some(id);
+        }
+        Some(description)
     }
 
     /// Whether it is well; if not, whether it is gone, and why.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::describe::ProbeLimits;
+use super::frontends::Seat;
 use super::register::Numbers;
 use super::status::WorkerStatus;
 use super::supervise::Supervision;
@@ -48,6 +49,8 @@ impl Supervisors {
     pub(super) fn of(&self, pool: &Arc<Pool>, config: Worker, joins: bool) -> Supervision {
         Supervision {
             pool: Arc::clone(pool),
+            // Before anybody asks, so that all entries of a config know of each other.
+            seat: Seat::of(&self.numbers.frontends, &pool.name, &config).map(Arc::new),
             config,
             probe: ProbeLimits {
                 bytes_max: self.upstream.probe_bytes_max,

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use zeromq::{Socket, SubSocket, ZmqError};
 
 /// Connects one. An empty topic is everything.
-pub(super) async fn subscribe(topic: &str, endpoint: &str, within: Duration) -> Result<SubSocket, ZmqError> {
+pub(crate) async fn subscribe(topic: &str, endpoint: &str, within: Duration) -> Result<SubSocket, ZmqError> {
     let mut socket = SubSocket::new();
     socket.subscribe(topic).await?;
     // Towards a port where nobody listens, connecting neither fails nor returns.

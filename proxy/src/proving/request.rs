@@ -36,13 +36,15 @@ pub(super) enum Verdict {
     Fails(String),
 }
 
-const PATH: &str = "/v1/completions";
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Where a proof is asked for.
+pub(crate) const PATH: &str = "/v1/completions";
+/// The longest answer.
+pub(crate) const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Whole blocks of this size at most are asked for; with larger ones only the answer is a proof.
-const BLOCK_TOKENS_MAX: u32 = 4096;
+pub(crate) const BLOCK_TOKENS_MAX: u32 = 4096;
 /// So many tokens make a prompt that nobody has asked before.
-const TOKENS_MIN: u32 = 16;
+pub(crate) const TOKENS_MIN: u32 = 16;
 /// Token ids that are ordinary text in every vocabulary.
 const TOKEN_IDS: std::ops::Range<u32> = 300..1000;
 
@@ -123,7 +125,7 @@ fn model(worker: &Worker) -> Option<&str> {
 }
 
 /// A prompt of at least so many tokens and one more, which no request had before.
-fn tokens(at_least: u32) -> Vec<u32> {
+pub(crate) fn tokens(at_least: u32) -> Vec<u32> {
     (0..=at_least).map(|_| fastrand::u32(TOKEN_IDS)).collect()
 }
 
@@ -131,6 +133,12 @@ fn prompt(pool: &Pool, tokens: &[u32], block_size: BlockSize) -> Prompt {
     let namespace = pool.key.namespace(NAMESPACE_MODEL, None, None);
     let length = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
     Prompt::new(namespace, length, block_size, pool.key.blocks(tokens, block_size))
+}
+
+/// A request of one token.
+pub(crate) fn question(model: Option<&str>, tokens: &[u32]) -> Bytes {
+    let body = serde_json::json!({ "model": model, "prompt": tokens, "max_tokens": 1, "temperature": 0 });
+    Bytes::from(body.to_string())
 }
 
 /// Asks for one token, of the rank that `pin` names or of whichever the engine chooses.
@@ -141,9 +149,7 @@ async fn ask(
     tokens: &[u32],
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
-    let body =
-        serde_json::json!({ "model": model(worker), "prompt": tokens, "max_tokens": 1, "temperature": 0 });
-    let mut body = Bytes::from(body.to_string());
+    let mut body = question(model(worker), tokens);
     let fields = pin.iter().flat_map(|pin| &pin.fields);
     let fields: Vec<_> = fields.map(|(name, json)| (*name, json.as_str())).collect();
     // It is an object: there is an end to put fields at.

@@ -114,7 +114,7 @@ pub(crate) fn describe(
         models,
         version: discovery::version(body),
         drained: false,
-        instance: None,
+        instances: Vec::new(),
         findings,
     })
 }

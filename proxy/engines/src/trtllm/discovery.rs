@@ -128,7 +128,7 @@ pub(crate) fn describe(
             tokenizer_source: None,
             version,
             drained,
-            instance: None,
+            instances: Vec::new(),
             findings,
         });
     };
@@ -162,7 +162,7 @@ pub(crate) fn describe(
         version,
         // The shim is the one who drains.
         drained: false,
-        instance: None,
+        instances: Vec::new(),
         findings,
     })
 }

@@ -82,7 +82,7 @@ pub fn describe(
         models,
         version: answers.get("/version").and_then(discovery::version),
         drained: false,
-        instance: None,
+        instances: Vec::new(),
         findings,
     })
 }

@@ -11,6 +11,7 @@ use super::driver::GroupDriver;
 use super::event_wire::BatchStyle;
 use super::faults::{Fault, Faults};
 use super::feed::RankFeed;
+use super::frontend;
 use super::process::Process;
 use super::site::Site;
 use super::text::Text;
@@ -58,6 +59,11 @@ impl Fleet {
         }
         for worker in &fleet.workers {
             worker.0.start().await?;
+        }
+        if spec.has_frontend() {
+            let processes: Arc<[_]> = fleet.workers.iter().map(|worker| Arc::clone(&worker.0)).collect();
+            let (tasks, cancel) = (fleet.tasks.clone(), fleet.cancel.clone());
+            frontend::start(&spec, processes, &tasks, cancel).await?;
         }
         Ok(fleet)
     }
@@ -198,7 +204,7 @@ impl WorkerHandle {
         self.0.worker.site.index
     }
 
-    /// Its base URL, without a slash at the end. The same after a restart.
+    /// Its base URL, without a slash at the end. The same after a restart; its frontend's where all are behind one.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.0.worker.ports().http)
     }

@@ -15,7 +15,7 @@ use super::io::Breaker;
 use super::refusal::Refused;
 use super::reply::{self, Body};
 use super::worker::Worker;
-use super::{sglang, stored, trtllm, vllm};
+use super::{frontend, sglang, stored, trtllm, vllm};
 use crate::EngineWire;
 use rankwise_prompt::Api;
 
@@ -66,8 +66,7 @@ pub(super) async fn handle(
                 EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
                 EngineWire::Trtllm => trtllm::answer(&worker, method, path),
                 EngineWire::Dynamo if (method, path) == (&Method::GET, "/health") => {
-                    let instance = json!({"endpoint": "generate", "instance_id": worker.instance_id()});
-                    Some(reply::json(StatusCode::OK, &json!({"status": "healthy", "instances": [instance]})))
+                    Some(reply::json(StatusCode::OK, &frontend::health([worker.instance_id()])))
                 }
                 EngineWire::Dynamo | EngineWire::Generic => None,
             };
@@ -77,7 +76,8 @@ pub(super) async fn handle(
     Ok(response)
 }
 
-fn models(worker: &Worker) -> Value {
+/// The list of models.
+pub(super) fn models(worker: &Worker) -> Value {
     let spec = &worker.site.spec;
     json!({"object": "list", "data": [{
         "id": spec.model_name, "object": "model", "created": worker.created, "owned_by": owner(spec.engine),

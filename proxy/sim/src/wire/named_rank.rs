@@ -4,6 +4,7 @@ mod dynamo;
 mod sglang;
 mod trtllm;
 
+pub(super) use dynamo::worker as named_worker;
 use http::HeaderValue;
 use rankwise_prompt::Api;
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -19,6 +20,8 @@ pub(super) struct Process {
     pub(super) worker: Arc<Worker>,
     fleet: CancellationToken,
     running: Mutex<Option<Running>>,
+    /// Whether it runs, for the frontend that it is behind.
+    is_up: AtomicBool,
 }
 
 /// The sockets of a started worker and the tasks behind them.
@@ -30,7 +33,7 @@ struct Running {
 impl Process {
     /// Nothing runs yet. Ends with `fleet` at the latest.
     pub(super) fn new(worker: Worker, fleet: CancellationToken) -> Self {
-        Self { worker: Arc::new(worker), fleet, running: Mutex::default() }
+        Self { worker: Arc::new(worker), fleet, running: Mutex::default(), is_up: AtomicBool::new(false) }
     }
 
     /// Opens the sockets; nothing if they are open. A second start takes the same ports.
@@ -44,7 +47,10 @@ impl Process {
         let spec = &worker.site.spec;
         let what = format!("worker {}", worker.site.index);
         let mut ports = worker.ports();
-        let http = ports.listen_http(&what).await?;
+        let http = match spec.has_frontend() {
+            true => None,
+            false => Some(ports.listen_http(&what).await?),
+        };
         if matches!(spec.engine, EngineWire::Sglang | EngineWire::Trtllm) {
             // Their caches are made by clearing them, which the first batch tells.
             worker.clear_caches();
@@ -56,23 +62,37 @@ impl Process {
             }
         }
         worker.set_ports(ports);
-        let failed = |source| SimError::Io { what: format!("{what}: listen"), source };
-        http.set_nonblocking(true).map_err(failed)?;
-        let http = TcpListener::from_std(http).map_err(failed)?;
-        let (tasks, cancel) = (started.tasks.clone(), started.cancel.clone());
-        started.spawn(accept::connections(Arc::clone(worker), http, tasks, cancel));
+        if let Some(http) = http {
+            let http = asynchronous(http, &what)?;
+            let (tasks, cancel) = (started.tasks.clone(), started.cancel.clone());
+            started.spawn(accept::connections(Arc::clone(worker), http, tasks, cancel));
+        }
+        self.is_up.store(true, Relaxed);
         *running = Some(started);
         Ok(())
+    }
+
+    /// Whether it runs.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Relaxed)
     }
 
     /// The process ends: connections break, sequences and caches are lost, sequence numbers begin anew.
     pub(super) async fn stop(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
+        self.is_up.store(false, Relaxed);
         running.cancel.cancel();
         running.tasks.close();
         running.tasks.wait().await;
         self.worker.lose_everything();
     }
+}
+
+/// A listener for this runtime.
+pub(super) fn asynchronous(listener: std::net::TcpListener, what: &str) -> Result<TcpListener, SimError> {
+    let failed = |source| SimError::Io { what: format!("{what}: listen"), source };
+    listener.set_nonblocking(true).map_err(failed)?;
+    TcpListener::from_std(listener).map_err(failed)
 }
 
 impl Running {

@@ -90,9 +90,10 @@ impl Worker {
         self.ports.lock().clone()
     }
 
-    /// What Dynamo calls it: another after every start.
+    /// What Dynamo calls it: another after every start, in no order.
     pub(super) fn instance_id(&self) -> u64 {
-        4000 + 1000 * self.lives.load(Relaxed) + self.site.index as u64
+        const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+        (1 + self.site.index as u64 + 10_000 * self.lives.load(Relaxed)).wrapping_mul(SCATTER)
     }
 
     pub(super) fn set_ports(&self, ports: Ports) {

@@ -242,8 +242,8 @@ pub struct Worker {
     /// `http://HOST:PORT`, without a path.
     pub url: Located<BaseUrl>,
     /// `auto` (asked of the worker), `vllm`, `sglang`, `trtllm`, `dynamo`, or `generic` for any OpenAI-compatible server. `dynamo` is a
-    /// worker behind `dynamo.frontend --router-mode direct`: set `ranks`, `block_size` and `events`; where several of them share a
-    /// URL, `x-worker-instance-id` under `headers` says which is which.
+    /// worker behind `dynamo.frontend --router-mode direct`: set `ranks`, `block_size` and `events`, by which several of
+    /// them that share a URL are told apart; `x-worker-instance-id` under `headers` says which it is instead.
     #[serde(default)]
     pub engine: EngineKind,
     /// What it does of a request: `aggregated` (all of it), `prefill`, `decode`, or `auto`, which only SGLang answers. Where a pool

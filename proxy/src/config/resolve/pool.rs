@@ -10,7 +10,9 @@ use super::super::file;
 use super::super::limits::Limits;
 use super::super::located::{Located, Position};
 use super::super::named::EngineKind;
-use super::super::resolved::{Discovery, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker};
+use super::super::resolved::{
+    Discovery, Events, PolicyChoice, PolicySource, Pool, PoolLimits, Sessions, Worker,
+};
 use super::names::{Unique, name};
 use super::worker::{instance, resolve_worker};
 use super::{DOCUMENT, POOLS_MAX, Paths, Problem};
@@ -111,11 +113,7 @@ fn resolve_pool(
         let drain_at = worker.drain_events.as_ref().map_or(url_at, |drain| drain.at);
         let worker = resolve_worker(&path, worker.value, limits)?;
         drains_alone(&path, &worker, drain_at, drained)?;
-        let address = match instance(&worker) {
-            Some(instance) => format!("{} instance {instance}", worker.url),
-            None => worker.url.to_string(),
-        };
-        urls.add(&format!("{path}.url"), &address, url_at)?;
+        urls.add(&format!("{path}.url"), &whose(&worker), url_at)?;
         names.add(&format!("{path}.name"), &worker.name, at)?;
         workers.push(worker);
     }
@@ -135,6 +133,18 @@ fn resolve_pool(
         heal_cold_roots: pool.heal_cold_roots,
         policy_headers: resolve_policy_headers(path, &pool.policy_headers)?,
     })
+}
+
+/// What no two workers have in common: a URL, but for workers behind a frontend, which are told apart by their ids or by what
+/// their events come from.
+fn whose(worker: &Worker) -> String {
+    match (instance(worker), &worker.events) {
+        (Some(instance), _) => format!("{} instance {instance}", worker.url),
+        (None, Events::At(sources)) if worker.engine == EngineKind::Dynamo && !sources.is_empty() => {
+            format!("{} events {}", worker.url, sources[0].endpoint)
+        }
+        (None, _) => worker.url.to_string(),
+    }
 }
 
 fn resolve_discovery(

@@ -57,7 +57,7 @@ fn the_recorded_server_has_two_ranks_of_64_blocks() {
         tokenizer_source: Some("/models/tiny".into()),
         version: Some("0.32.0".into()),
         drained: false,
-        instance: None,
+        instances: vec![],
         findings: vec![],
     };
     assert_eq!(described(&answers(&bodies)), expected);

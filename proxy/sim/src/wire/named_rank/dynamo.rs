@@ -10,14 +10,21 @@ const WORKER: [&str; 2] = ["x-worker-instance-id", "x-dynamo-worker-instance-id"
 /// Headers that name the rank.
 const RANK: [&str; 3] = ["x-data-parallel-rank", "x-dp-rank", "x-dynamo-dp-rank"];
 
+/// The worker that a request names.
+pub(in super::super) fn worker(headers: &HeaderMap) -> Option<u64> {
+    number(headers, &WORKER)
+}
+
+fn number(headers: &HeaderMap, names: &[&str]) -> Option<u64> {
+    names.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.parse::<u64>().ok())
+}
+
 /// The rank that a request names, to the worker with this instance id; `None`: the worker chooses.
 pub(super) fn read(headers: &HeaderMap, instance_id: u64, ranks: usize) -> Result<Option<usize>, Refused> {
-    let number =
-        |names: &[&str]| names.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.parse::<u64>().ok());
-    if number(&WORKER) != Some(instance_id) {
+    if worker(headers) != Some(instance_id) {
         return Err(Refused::body("Invalid request"));
     }
-    match number(&RANK) {
+    match number(headers, &RANK) {
         None => Ok(None),
         Some(rank) => match usize::try_from(rank).ok().filter(|rank| *rank < ranks) {
             Some(rank) => Ok(Some(rank)),
