@@ -15,7 +15,7 @@ use super::io::Breaker;
 use super::refusal::Refused;
 use super::reply::{self, Body};
 use super::worker::Worker;
-use super::{frontend, sglang, stored, trtllm, vllm};
+use super::{frontend, sglang, trtllm, vllm};
 use crate::EngineWire;
 use rankwise_prompt::Api;
 
@@ -58,7 +58,9 @@ pub(super) async fn handle(
         (&Method::GET, "/health" | "/ready" | "/ping") if worker.faults.now().unhealthy => {
             reply::empty(StatusCode::SERVICE_UNAVAILABLE)
         }
-        (method, path) if path.starts_with("/v1/responses/") => stored::answer(&worker, method, path)
+        (method, path) if path.starts_with("/v1/responses/") => worker
+            .stored
+            .answer(worker.site.spec.engine, method, path)
             .unwrap_or_else(|| reply::json(StatusCode::NOT_FOUND, &json!({"detail": "Not Found"}))),
         (method, path) => {
             let answered = match worker.site.spec.engine {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::refusal::Refused;
 use super::reply::{self, Body};
-use super::worker::Worker;
 use crate::EngineWire;
 
 /// Responses that are kept; the oldest go. vLLM keeps all, TensorRT-LLM 16.
@@ -53,6 +52,41 @@ impl Stored {
         self.0.lock().clear();
     }
 
+    /// What is answered on the paths below `/v1/responses/`; none is TensorRT-LLM's but the first, which it also deletes by.
+    pub(super) fn answer(&self, engine: EngineWire, method: &Method, path: &str) -> Option<Response<Body>> {
+        if !matches!(engine, EngineWire::Vllm | EngineWire::Sglang | EngineWire::Trtllm) {
+            return None;
+        }
+        let rest = path.strip_prefix("/v1/responses/")?;
+        let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let cancels = below == "cancel" && engine != EngineWire::Trtllm;
+        if !below.is_empty() && !cancels {
+            return None;
+        }
+        let Some(kept) = self.get(id) else {
+            return Some(reply::refuse(&Refused::unknown_response(id)));
+        };
+        Some(match (method, cancels) {
+            (&Method::GET, false) => reply::json(StatusCode::OK, &kept.response),
+            (&Method::DELETE, false) if engine == EngineWire::Trtllm => {
+                self.remove(id);
+                reply::json(StatusCode::OK, &json!({"id": id, "object": "response", "deleted": true}))
+            }
+            (&Method::POST, true) => self.cancel(kept),
+            _ => reply::json(StatusCode::METHOD_NOT_ALLOWED, &json!({"detail": "Method Not Allowed"})),
+        })
+    }
+
+    fn cancel(&self, mut kept: Kept) -> Response<Body> {
+        if !kept.is_background || kept.said.is_some() {
+            return reply::refuse(&Refused::body("Cannot cancel a synchronous response."));
+        }
+        kept.response["status"] = "cancelled".into();
+        let answer = reply::json(StatusCode::OK, &kept.response);
+        self.put(kept);
+        answer
+    }
+
     fn get(&self, id: &str) -> Option<Kept> {
         self.0.lock().iter().find(|kept| kept.id == id).cloned()
     }
@@ -69,42 +103,6 @@ impl Stored {
         }
         all.push_back(kept);
     }
-}
-
-/// What is answered on the paths below `/v1/responses/`; none is TensorRT-LLM's but the first, which it also deletes by.
-pub(super) fn answer(worker: &Worker, method: &Method, path: &str) -> Option<Response<Body>> {
-    let engine = worker.site.spec.engine;
-    if !matches!(engine, EngineWire::Vllm | EngineWire::Sglang | EngineWire::Trtllm) {
-        return None;
-    }
-    let rest = path.strip_prefix("/v1/responses/")?;
-    let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
-    let cancels = below == "cancel" && engine != EngineWire::Trtllm;
-    if !below.is_empty() && !cancels {
-        return None;
-    }
-    let Some(kept) = worker.stored.get(id) else {
-        return Some(reply::refuse(&Refused::unknown_response(id)));
-    };
-    Some(match (method, cancels) {
-        (&Method::GET, false) => reply::json(StatusCode::OK, &kept.response),
-        (&Method::DELETE, false) if engine == EngineWire::Trtllm => {
-            worker.stored.remove(id);
-            reply::json(StatusCode::OK, &json!({"id": id, "object": "response", "deleted": true}))
-        }
-        (&Method::POST, true) => cancel(worker, kept),
-        _ => reply::json(StatusCode::METHOD_NOT_ALLOWED, &json!({"detail": "Method Not Allowed"})),
-    })
-}
-
-fn cancel(worker: &Worker, mut kept: Kept) -> Response<Body> {
-    if !kept.is_background || kept.said.is_some() {
-        return reply::refuse(&Refused::body("Cannot cancel a synchronous response."));
-    }
-    kept.response["status"] = "cancelled".into();
-    let answer = reply::json(StatusCode::OK, &kept.response);
-    worker.stored.put(kept);
-    answer
 }
 
 #[cfg(test)]

@@ -314,17 +314,10 @@ impl Decider {
             Choice::Worker(worker) => {
                 let worker = workers.get(worker).ok_or_else(gone)?;
                 Ok(Placed {
-                    worker: Arc::clone(worker),
-                    rank: None,
                     generates: true,
                     booking: Some(booking),
                     policy,
-                    overlap_blocks: 0,
-                    expected: None,
-                    ahead: None,
-                    placed_at: Instant::now(),
-                    lane: None,
-                    receipt: None,
+                    ..Placed::at_server(Arc::clone(worker))
                 })
             }
             Choice::Row(row) => {
