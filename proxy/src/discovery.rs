@@ -2,6 +2,7 @@
 //! it goes, comes back or changes.
 
 mod describe;
+mod description;
 mod find_worker;
 mod frontends;
 mod groups;
@@ -14,7 +15,8 @@ mod supervisors;
 mod tokenizer;
 mod worker_set;
 
-pub use describe::{DescribeError, Description, ProbeLimits, describe};
+pub use describe::{DescribeError, ProbeLimits, describe};
+pub use description::Description;
 pub use find_worker::{FindError, identify};
 pub use frontends::{Frontends, Seat};
 pub use roster::{Roster, RosterError};

@@ -8,6 +8,7 @@ pub mod pool;
 pub mod sequence;
 pub mod time;
 
+mod content;
 mod free_list;
 
 #[cfg(test)]

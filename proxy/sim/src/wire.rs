@@ -11,6 +11,7 @@ mod clock;
 mod conversations;
 mod drained;
 mod driver;
+mod dynamo;
 mod event_wire;
 mod feed;
 mod frame;

@@ -12,7 +12,7 @@ use rankwise_engines::events::{self, BatchLimits, Content, Event};
 use tokio::time::{Instant, sleep, sleep_until};
 use zeromq::{SocketRecv, SubSocket, ZmqError};
 
-use super::describe::Description;
+use super::description::Description;
 use super::frontends::Seat;
 use crate::feeds::subscribe;
 use crate::proving::request::{ANSWER_BYTES_MAX, BLOCK_TOKENS_MAX, PATH, TOKENS_MIN, question, tokens};

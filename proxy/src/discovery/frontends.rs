@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use parking_lot::Mutex;
+use rankwise_engines::dynamo::INSTANCE_HEADER;
 use tokio::time::Instant;
 
-use super::describe::named_instance;
 use crate::config::{EngineKind, Worker};
 
 /// Of a process. As many as there are pools and addresses of workers behind one.
@@ -152,6 +153,11 @@ impl Seat {
     fn look<T>(&self, at: impl FnOnce(&mut Frontend) -> T) -> T {
         at(self.frontends.0.lock().entry(self.at.clone()).or_default())
     }
+}
+
+/// Which of the workers behind a Dynamo frontend these headers name.
+pub(super) fn named_instance(headers: &HeaderMap) -> Option<u64> {
+    headers.get(INSTANCE_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 impl Drop for Seat {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::describe::Description;
+use super::description::Description;
 use super::frontends::Frontends;
 use super::groups::{Groups, WorkerGroups};
 use crate::clock;

@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{Description, ProbeLimits, describe, named_instance};
+use super::describe::{ProbeLimits, describe};
+use super::description::Description;
 use super::find_worker::identify;
-use super::frontends::Seat;
+use super::frontends::{Seat, named_instance};
 use super::register::{Bounds, Numbers, Registration};
 use super::status::{READY, WorkerStatus};
 use super::tokenizer;

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use rankwise_prompt::{Api, Body, PromptEncoder, Reuse};
 use serde::Deserialize;
 
-use super::describe::{Description, ProbeLimits};
+use super::describe::ProbeLimits;
+use super::description::Description;
 use crate::pool::Pool;
 use crate::prompts::PromptMode;
 use crate::upstream::Origin;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::chain::ChainHash;
-use super::pool::Content;
+use super::content::Content;
 
 /// The tier behind a rank's device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

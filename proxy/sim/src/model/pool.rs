@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::chain::ChainHash;
+use super::content::Content;
 use super::free_list::{BlockId, FreeList};
 use super::host::{HostSpec, HostTier, Put};
 
@@ -78,14 +79,6 @@ impl CachedBlock {
 struct Block {
     users: u32,
     content: Option<ChainHash>,
-}
-
-/// What a block holds.
-#[derive(Clone, Debug)]
-pub(super) struct Content {
-    parent: Option<ChainHash>,
-    tokens: Arc<[u32]>,
-    salt: Option<Arc<str>>,
 }
 
 #[derive(Debug)]

@@ -9,12 +9,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::dynamo;
 use super::http;
 use super::io::{Breaker, Connection};
 use super::named_rank::named_worker;
@@ -92,7 +93,7 @@ async fn answer(
     let up = || processes.iter().filter(|process| process.is_up()).map(|process| &process.worker);
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/health") => {
-            return Ok(reply::json(StatusCode::OK, &health(up().map(|worker| worker.instance_id()))));
+            return Ok(reply::json(StatusCode::OK, &dynamo::health(up().map(|worker| worker.instance_id()))));
         }
         (&Method::GET, "/v1/models") => {
             let models = up()
@@ -107,13 +108,4 @@ async fn answer(
         Some(worker) => http::handle(Arc::clone(worker), breaker, request).await,
         None => Ok(reply::refuse(&Refused::body("Invalid request"))),
     }
-}
-
-/// Its word of the workers that it knows.
-pub(super) fn health(ids: impl IntoIterator<Item = u64>) -> Value {
-    let instance = |id| json!({"component": "backend", "endpoint": "generate", "namespace": "dynamo", "instance_id": id});
-    // Found by id, as those of a map are.
-    let mut ids: Vec<_> = ids.into_iter().collect();
-    ids.sort_unstable();
-    json!({"status": "healthy", "instances": ids.into_iter().map(instance).collect::<Vec<_>>()})
 }

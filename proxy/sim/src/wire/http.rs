@@ -15,7 +15,7 @@ use super::io::Breaker;
 use super::refusal::Refused;
 use super::reply::{self, Body};
 use super::worker::Worker;
-use super::{frontend, sglang, trtllm, vllm};
+use super::{dynamo, sglang, trtllm, vllm};
 use crate::EngineWire;
 use rankwise_prompt::Api;
 
@@ -68,7 +68,7 @@ pub(super) async fn handle(
                 EngineWire::Sglang => sglang::answer(&worker, method, path, &body),
                 EngineWire::Trtllm => trtllm::answer(&worker, method, path),
                 EngineWire::Dynamo if (method, path) == (&Method::GET, "/health") => {
-                    Some(reply::json(StatusCode::OK, &frontend::health([worker.instance_id()])))
+                    Some(reply::json(StatusCode::OK, &dynamo::health([worker.instance_id()])))
                 }
                 EngineWire::Dynamo | EngineWire::Generic => None,
             };
