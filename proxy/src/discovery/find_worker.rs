@@ -227,7 +227,7 @@ async fn listen(
                     if unanswered.len() == count {
                         break;
                     }
-                    until = until.or(Some(Instant::now() + EVENTS_TIMEOUT));
+                    until = until.or_else(|| Some(Instant::now() + EVENTS_TIMEOUT));
                 }
             },
             () = end => break,
