@@ -1,6 +1,9 @@
 //! `rankwise sim`: the simulated fleet alone.
 
-use rankwise_sim::{EngineWire, Fault, Fleet, FleetSpec, WorkerHandle};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use rankwise_sim::{EngineWire, Fault, Fleet, FleetSpec, SimError, WorkerHandle};
 use serde_json::{Value, json};
 
 use crate::signals::Signals;
@@ -11,7 +14,21 @@ pub struct FaultAt {
     /// The worker, from 0; `None`: all of them.
     pub worker: Option<usize>,
     /// What it does wrong.
-    pub fault: Fault,
+    pub trouble: Trouble,
+}
+
+/// What a worker does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// This, all the time.
+    Fault(Fault),
+    /// It restarts, once.
+    Restart {
+        /// So long after it began.
+        after: Duration,
+        /// Whether each rank's first batch says that its cache is empty.
+        announced: bool,
+    },
 }
 
 /// The entry in a config of a worker behind Dynamo, of which nothing else tells.
@@ -36,9 +53,9 @@ fn entry(worker: &WorkerHandle) -> Value {
 pub async fn run(spec: FleetSpec, faults: &[FaultAt]) -> anyhow::Result<()> {
     let mut signals = Signals::install()?;
     let fleet = Fleet::start(spec).await?;
-    for FaultAt { worker: wanted, fault } in faults {
-        for worker in fleet.workers().iter().filter(|worker| wanted.is_none_or(|it| it == worker.index())) {
-            worker.fault(*fault);
+    for (worker, trouble) in troubles(&fleet, faults) {
+        if let Trouble::Fault(fault) = trouble {
+            worker.fault(fault);
         }
     }
     if fleet.workers().iter().any(|worker| worker.instance_id().is_some()) {
@@ -51,9 +68,40 @@ pub async fn run(spec: FleetSpec, faults: &[FaultAt]) -> anyhow::Result<()> {
             fleet.workers().iter().map(|worker| format!("--worker {}", worker.url())).collect();
         println!("rankwise serve {}", flags.join(" "));
     }
-    signals.next().await;
+    let ended = async {
+        signals.next().await;
+        Ok(())
+    };
+    tokio::select! {
+        result = ended => result,
+        Err(error) = restarts(&fleet, faults) => Err(error),
+    }?;
     fleet.stop().await;
     Ok(())
+}
+
+/// Each worker's troubles.
+fn troubles<'a>(
+    fleet: &'a Fleet,
+    faults: &'a [FaultAt],
+) -> impl Iterator<Item = (&'a WorkerHandle, Trouble)> {
+    let of = move |at: &'a FaultAt| {
+        let FaultAt { worker: wanted, trouble } = *at;
+        let named = move |worker: &&WorkerHandle| wanted.is_none_or(|it| it == worker.index());
+        fleet.workers().iter().filter(named).map(move |worker| (worker, trouble))
+    };
+    faults.iter().flat_map(of)
+}
+
+/// Restarts workers when it is time, until the last was.
+async fn restarts(fleet: &Fleet, faults: &[FaultAt]) -> Result<(), SimError> {
+    try_join_all(troubles(fleet, faults).map(|(worker, trouble)| restart(worker, trouble))).await.map(drop)
+}
+
+async fn restart(worker: &WorkerHandle, trouble: Trouble) -> Result<(), SimError> {
+    let Trouble::Restart { after, announced } = trouble else { return Ok(()) };
+    tokio::time::sleep(after).await;
+    if announced { worker.restart_announced().await } else { worker.restart().await }
 }
 
 #[cfg(test)]
@@ -68,6 +116,22 @@ mod tests {
         let worker = parse_worker(entry(&fleet.workers()[0]).to_string().as_bytes()).unwrap();
         assert_eq!((worker.engine, worker.ranks.map(u32::from)), (EngineKind::Dynamo, Some(2)));
         assert!(matches!(worker.events, crate::config::Events::At(events) if events.len() == 2));
+        fleet.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_worker_that_is_named_restarts() {
+        let spec = FleetSpec { engine: EngineWire::Dynamo, workers: 2, ranks: 1, ..FleetSpec::default() };
+        let fleet = Fleet::start(spec).await.unwrap();
+        let ids = || fleet.workers().iter().map(WorkerHandle::instance_id).collect::<Vec<_>>();
+        for announced in [false, true] {
+            let before = ids();
+            let trouble = Trouble::Restart { after: Duration::from_millis(1), announced };
+            restarts(&fleet, &[FaultAt { worker: Some(1), trouble }]).await.unwrap();
+            let after = ids();
+            assert_eq!(after[0], before[0]);
+            assert_ne!(after[1], before[1]);
+        }
         fleet.stop().await;
     }
 }

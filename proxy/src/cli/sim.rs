@@ -3,7 +3,7 @@
 pub(super) mod fault;
 
 use clap::Args;
-use rankwise_sim::{EngineWire, FleetSpec};
+use rankwise_sim::{EngineWire, FleetSpec, TrtllmServer};
 
 use crate::config::Lockstep;
 use crate::simulate::FaultAt;
@@ -13,8 +13,11 @@ use crate::simulate::FaultAt;
 pub(super) struct SimOptions {
     /// Engine whose wire is spoken: vllm, sglang, trtllm (behind the shim), dynamo (workers behind its
     /// frontend) or generic (OpenAI's API alone)
+    ///
+    /// Without the shim: trtllm-bare chooses the rank, trtllm-conversations keeps a conversation on the rank of its first
+    /// turn, trtllm-rank-fields takes a rank in the body.
     #[arg(long, value_name = "NAME", default_value = "vllm", value_parser = engine)]
-    engine: EngineWire,
+    engine: Engine,
     /// Workers: HTTP endpoints
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -66,6 +69,9 @@ pub(super) struct SimOptions {
     no_events: bool,
     /// Misbehave, in one worker (from 0) or in all; may be repeated
     ///
+    /// restart=DURATION and announced-restart=DURATION: once, so long after the start, the latter with events that say so;
+    /// slow-start=DURATION: no connections for so long after a restart. All the time:
+    ///
     /// stall, slow-first-byte=DURATION, reset-after=CHUNKS, half-close-after=CHUNKS, refuse-connections, server-error,
     /// stream-error, abort-after-first, lie-about-rank=RANK, drop-events=BATCHES, no-replay, silent-rank=RANK,
     /// dead-rank=RANK, hung-rank=RANK, stale-metrics, ignore-pin, unhealthy
@@ -76,7 +82,9 @@ pub(super) struct SimOptions {
 impl SimOptions {
     pub(super) fn spec(&self) -> FleetSpec {
         FleetSpec {
-            engine: self.engine,
+            engine: self.engine.wire,
+            trtllm: self.engine.trtllm,
+            keeps_conversations: self.engine.keeps_conversations,
             workers: self.workers.into(),
             ranks: self.ranks.into(),
             blocks_per_rank: self.blocks,
@@ -98,9 +106,24 @@ impl SimOptions {
     }
 }
 
-fn engine(text: &str) -> Result<EngineWire, String> {
-    let found = EngineWire::ALL.into_iter().find(|engine| engine.name() == text);
-    found.ok_or_else(|| "expected vllm, sglang, trtllm, dynamo or generic".to_owned())
+/// Whose wire is spoken, and how TensorRT-LLM is run.
+#[derive(Clone, Copy, Debug)]
+struct Engine {
+    wire: EngineWire,
+    trtllm: TrtllmServer,
+    keeps_conversations: bool,
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    let (wire, trtllm) = match text {
+        "trtllm-bare" | "trtllm-conversations" => (EngineWire::Trtllm, TrtllmServer::Bare),
+        "trtllm-rank-fields" => (EngineWire::Trtllm, TrtllmServer::BareWithRankFields),
+        _ => {
+            let found = EngineWire::ALL.into_iter().find(|engine| engine.name() == text);
+            (found.ok_or("expected vllm, sglang, trtllm, trtllm-bare, trtllm-conversations, trtllm-rank-fields, dynamo or generic")?, TrtllmServer::Shim)
+        }
+    };
+    Ok(Engine { wire, trtllm, keeps_conversations: text == "trtllm-conversations" })
 }
 
 pub(super) fn lockstep(text: &str) -> Result<Lockstep, String> {

@@ -1,11 +1,11 @@
 use clap::{CommandFactory as _, Parser as _};
 
-use rankwise_sim::Fault;
+use rankwise_sim::{EngineWire, Fault, TrtllmServer};
 
 use super::sim::fault::parse as fault;
 use super::{Cli, Command, worker_flag};
 use crate::config::{Config, EngineKind, Events, PolicySource};
-use crate::simulate::FaultAt;
+use crate::simulate::{FaultAt, Trouble};
 
 fn serve(args: &[&str]) -> Result<Config, String> {
     let args = ["rankwise", "serve"].iter().chain(args);
@@ -110,14 +110,49 @@ fn a_policy_flag_drops_the_settings_of_the_policy_it_replaces() {
 }
 
 #[test]
+fn a_simulated_engine_is_named_with_how_it_is_run() {
+    let spec =
+        |engine| match Cli::try_parse_from(["rankwise", "sim", "--host-blocks", "7", "--engine", engine]) {
+            Ok(Cli { command: Command::Sim(sim) }) => Some(sim.spec()),
+            _ => None,
+        };
+    for (engine, wire, trtllm, keeps_conversations) in [
+        ("sglang", EngineWire::Sglang, TrtllmServer::Shim, false),
+        ("trtllm", EngineWire::Trtllm, TrtllmServer::Shim, false),
+        ("trtllm-bare", EngineWire::Trtllm, TrtllmServer::Bare, false),
+        ("trtllm-conversations", EngineWire::Trtllm, TrtllmServer::Bare, true),
+        ("trtllm-rank-fields", EngineWire::Trtllm, TrtllmServer::BareWithRankFields, false),
+    ] {
+        let spec = spec(engine).unwrap();
+        let run = (spec.engine, spec.trtllm, spec.keeps_conversations, spec.host_blocks);
+        assert_eq!(run, (wire, trtllm, keeps_conversations, 7), "{engine}");
+    }
+    assert!(spec("trtllm-shim").is_none());
+}
+
+#[test]
 fn a_fault_names_its_worker_and_value() {
-    assert_eq!(fault("stall"), Ok(FaultAt { worker: None, fault: Fault::Stall }));
-    assert_eq!(fault("1:reset-after=3"), Ok(FaultAt { worker: Some(1), fault: Fault::ResetAfter(3) }));
-    let slow = Fault::SlowFirstByte(std::time::Duration::from_millis(500));
-    assert_eq!(fault("slow-first-byte=500ms"), Ok(FaultAt { worker: None, fault: slow }));
-    for wrong in
-        ["", "x:stall", "stall=1", "reset-after", "reset-after=", "drop-events=-1", "slow-first-byte=1"]
-    {
+    let at = |worker, fault| Ok(FaultAt { worker, trouble: Trouble::Fault(fault) });
+    let half = std::time::Duration::from_millis(500);
+    assert_eq!(fault("stall"), at(None, Fault::Stall));
+    assert_eq!(fault("1:reset-after=3"), at(Some(1), Fault::ResetAfter(3)));
+    assert_eq!(fault("slow-first-byte=500ms"), at(None, Fault::SlowFirstByte(half)));
+    assert_eq!(fault("0:slow-start=500ms"), at(Some(0), Fault::SlowStart(half)));
+    for (text, announced) in [("restart=500ms", false), ("announced-restart=500ms", true)] {
+        let trouble = Trouble::Restart { after: half, announced };
+        assert_eq!(fault(text), Ok(FaultAt { worker: None, trouble }));
+    }
+    for wrong in [
+        "",
+        "restart",
+        "slow-start=x",
+        "x:stall",
+        "stall=1",
+        "reset-after",
+        "reset-after=",
+        "drop-events=-1",
+        "slow-first-byte=1",
+    ] {
         assert!(fault(wrong).is_err(), "{wrong}");
     }
 }

@@ -16,16 +16,16 @@ use super::io::{Breaker, Connection};
 use super::ports::REBIND_PAUSE;
 use super::worker::Worker;
 
-/// Serves what connects to `first`, or to its port where that was closed in between, on `tasks` until `cancel`.
+/// Serves what connects to `first`, or to its port where that is closed or was in between, on `tasks` until `cancel`.
 pub(super) async fn connections(
     worker: Arc<Worker>,
-    first: TcpListener,
+    first: Option<TcpListener>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 ) {
     let mut faults = worker.faults.watch();
     let places = Arc::new(Semaphore::new(worker.site.spec.connections_max));
-    let mut listener = Some(first);
+    let mut listener = first;
     loop {
         if faults.borrow_and_update().refuse_connections {
             listener = None;

@@ -18,6 +18,8 @@ pub enum Fault {
     HalfCloseAfter(usize),
     /// The port refuses connections; those that exist stay.
     RefuseConnections,
+    /// From its next start on, its port refuses connections for so long (wall time) after each, as by an engine that loads its model.
+    SlowStart(Duration),
     /// Generation requests are answered 500.
     ServerError,
     /// Generation requests are answered 200 with an error event in the stream.
@@ -61,6 +63,7 @@ pub(crate) struct Active {
     pub(crate) abort_after_first: bool,
     pub(crate) rank_claimed: Option<u32>,
     pub(crate) refuse_connections: bool,
+    pub(crate) slow_start: Option<Duration>,
     pub(crate) no_replay: bool,
     pub(crate) silent_rank: Option<u32>,
     pub(crate) dead_rank: Option<u32>,
@@ -91,6 +94,7 @@ impl Faults {
             Fault::ResetAfter(chunks) => active.reset_after = Some(chunks),
             Fault::HalfCloseAfter(chunks) => active.half_close_after = Some(chunks),
             Fault::RefuseConnections => active.refuse_connections = true,
+            Fault::SlowStart(loading) => active.slow_start = Some(loading),
             Fault::ServerError => active.server_error = true,
             Fault::StreamError => active.stream_error = true,
             Fault::AbortAfterFirst => active.abort_after_first = true,

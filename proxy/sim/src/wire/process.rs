@@ -65,7 +65,15 @@ impl Process {
         if let Some(http) = http {
             let http = asynchronous(http, &what)?;
             let (tasks, cancel) = (started.tasks.clone(), started.cancel.clone());
-            started.spawn(accept::connections(Arc::clone(worker), http, tasks, cancel));
+            // Nobody listens until the model is loaded.
+            let loading = worker.faults.now().slow_start;
+            let (worker, first) = (Arc::clone(worker), loading.is_none().then_some(http));
+            started.spawn(async move {
+                if let Some(loading) = loading {
+                    tokio::time::sleep(loading).await;
+                }
+                accept::connections(worker, first, tasks, cancel).await;
+            });
         }
         self.is_up.store(true, Relaxed);
         *running = Some(started);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use rankwise_sim::Fault;
 
 use crate::config::parse_duration;
-use crate::simulate::FaultAt;
+use crate::simulate::{FaultAt, Trouble};
 
 pub(in crate::cli) fn parse(text: &str) -> Result<FaultAt, String> {
     let (worker, fault) = match text.split_once(':') {
@@ -16,12 +16,26 @@ pub(in crate::cli) fn parse(text: &str) -> Result<FaultAt, String> {
         Some((name, value)) => (name, Some(value)),
         None => (fault, None),
     };
-    Ok(FaultAt { worker, fault: named(name, value)? })
+    Ok(FaultAt { worker, trouble: named(name, value)? })
 }
 
-fn named(name: &str, value: Option<&str>) -> Result<Fault, String> {
-    let needed = || value.ok_or_else(|| format!("fault `{name}`: expected {name}=VALUE"));
+fn needed<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
+    value.ok_or_else(|| format!("fault `{name}`: expected {name}=VALUE"))
+}
+
+fn named(name: &str, value: Option<&str>) -> Result<Trouble, String> {
+    let announced = match name {
+        "restart" => false,
+        "announced-restart" => true,
+        _ => return lasting(name, value).map(Trouble::Fault),
+    };
+    Ok(Trouble::Restart { after: parse_duration(needed(name, value)?)?, announced })
+}
+
+fn lasting(name: &str, value: Option<&str>) -> Result<Fault, String> {
+    let needed = || needed(name, value);
     let fault = match name {
+        "slow-start" => return Ok(Fault::SlowStart(parse_duration(needed()?)?)),
         "slow-first-byte" => return Ok(Fault::SlowFirstByte(parse_duration(needed()?)?)),
         "reset-after" => return Ok(Fault::ResetAfter(number(name, needed()?)?)),
         "half-close-after" => return Ok(Fault::HalfCloseAfter(number(name, needed()?)?)),

@@ -85,6 +85,22 @@ async fn a_port_can_refuse_and_come_back() {
     fleet.stop().await;
 }
 
+#[tokio::test]
+async fn a_slow_start_opens_the_port_late() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    let refused = async || TcpStream::connect(address(worker)).await.is_err();
+    worker.fault(Fault::SlowStart(Duration::from_secs(3600)));
+    assert!(!refused().await, "it has started");
+    worker.restart().await.unwrap();
+    wait_for("refused", &refused, true).await;
+    worker.fault(Fault::SlowStart(Duration::from_millis(1)));
+    worker.restart().await.unwrap();
+    wait_for("accepted", &refused, false).await;
+    assert_eq!(get(worker, "/health").await.status, 200);
+    fleet.stop().await;
+}
+
 async fn wait_for(what: &str, probe: &impl AsyncFn() -> bool, wanted: bool) {
     let waiting = async {
         while probe().await != wanted {
