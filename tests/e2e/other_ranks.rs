@@ -1,9 +1,12 @@
 //! Workers that come back with other ranks than they had.
 
+use http::Method;
 use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::json;
 
-use crate::harness::{Gate, Proxy, Wire, address_of, chat, completion, fast, fleet, streamed, wait_until};
+use crate::harness::{
+    Gate, Proxy, Reply, Wire, address_of, chat, completion, fast, fleet, streamed, wait_until,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -42,9 +45,11 @@ async fn leaves_nothing_behind(wire: Wire) {
     // One more on each, still running when the worker goes.
     let mut clients = tokio::task::JoinSet::new();
     for seed in 10..14 {
-        let (client, mut body) = (proxy.client, streamed(completion(seed, 100)));
+        let mut body = streamed(completion(seed, 100));
         body["max_tokens"] = 20_000.into();
-        clients.spawn(async move { client.post("/v1/completions", &body).await });
+        // An answer that had not begun would be a 502.
+        let begun = proxy.client.open(Method::POST, "/v1/completions", &[], body.to_string()).await;
+        clients.spawn(Reply::of(begun));
     }
     wait_until("every rank to be busy", async || {
         proxy.ranks().await.iter().all(|rank| rank["ledger"]["running"] == 1)

@@ -34,6 +34,13 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// What has begun, to its end.
+    pub async fn of(response: Response<Incoming>) -> Self {
+        let (head, mut incoming) = response.into_parts();
+        let (body, complete) = rest(&mut incoming).await;
+        Self { status: head.status, headers: head.headers, body: body.into(), complete }
+    }
+
     /// A header as text; empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -117,12 +124,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Reply {
-        let whole = async {
-            let response = self.open(method, path, headers, body).await;
-            let (head, mut incoming) = response.into_parts();
-            let (body, complete) = rest(&mut incoming).await;
-            Reply { status: head.status, headers: head.headers, body: body.into(), complete }
-        };
+        let whole = async { Reply::of(self.open(method, path, headers, body).await).await };
         timeout(ANSWER_TIMEOUT, whole).await.expect("an answer in time")
     }
 
