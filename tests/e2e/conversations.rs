@@ -42,14 +42,7 @@ async fn turn(proxy: &Proxy, seed: u64, headers: &[(&str, &str)]) -> Reply {
 }
 
 async fn chosen(proxy: &Proxy, reply: &Reply) -> Value {
-    let receipts = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
-    let mut chosen = Value::Null;
-    wait_until("the receipt", async || {
-        chosen = proxy.admin.get(&receipts).await.json()["decisions"][0]["chosen"].clone();
-        !chosen.is_null()
-    })
-    .await;
-    chosen
+    proxy.receipt(reply).await["chosen"].clone()
 }
 
 #[tokio::test]

@@ -139,13 +139,7 @@ async fn the_policy_chooses_among_the_ranks_of_the_server_and_is_told_where_it_w
         let reply = ask(&proxy, &after(&id, seed)).await;
         assert_eq!(worker_of(&reply), home);
         ranks.insert(reply.number("x-rankwise-dp-rank"));
-        let receipts = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
-        let mut receipt = Value::Null;
-        wait_until("the receipt", async || {
-            receipt = proxy.admin.get(&receipts).await.json()["decisions"][0].clone();
-            !receipt.is_null()
-        })
-        .await;
+        let receipt = proxy.receipt(&reply).await;
         assert_eq!(receipt["rows"].as_array().map(Vec::len), Some(4), "{receipt}");
         let left_out = receipt["filtered"].as_array().expect("what was left out");
         assert_eq!(left_out.len(), 8);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rankwise_sim::model::chain::{ChainHash, chain};
 use rankwise_sim::{Fleet, FleetSpec, Tier, WorkerHandle};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Gate, Proxy, Reply, Wire, ask, completion, fast, fleet, metric, wait_until};
 
@@ -56,13 +56,7 @@ fn held(worker: &WorkerHandle, seed: u64) -> (u64, u64) {
 
 /// The same, as the policy was given it.
 async fn columns(proxy: &Proxy, reply: &Reply) -> (u64, u64) {
-    let path = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
-    let mut receipt = Value::Null;
-    wait_until("the receipt", async || {
-        receipt = proxy.admin.get(&path).await.json()["decisions"][0].clone();
-        !receipt.is_null()
-    })
-    .await;
+    let receipt = proxy.receipt(reply).await;
     let names = receipt["columns"].as_array().expect("columns");
     let figure = |name: &str| {
         let at = names.iter().position(|column| column == name).expect("a column");

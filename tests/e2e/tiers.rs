@@ -55,13 +55,7 @@ async fn tell(proxy: &Proxy, publisher: &mut Publisher, rank: usize, events: &[V
 
 /// The overlap of each rank, by tier, that the policy was given.
 async fn overlaps(proxy: &Proxy, reply: &Reply) -> Vec<BTreeMap<String, u64>> {
-    let path = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
-    let mut receipt = Value::Null;
-    wait_until("the receipt", async || {
-        receipt = proxy.admin.get(&path).await.json()["decisions"][0].clone();
-        !receipt.is_null()
-    })
-    .await;
+    let receipt = proxy.receipt(reply).await;
     let columns = receipt["columns"].as_array().expect("columns");
     let rows = receipt["rows"].as_array().expect("rows");
     let row = |row: &Value| {

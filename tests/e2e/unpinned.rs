@@ -66,13 +66,7 @@ async fn a_policy_is_told_which_rows_stand_for_a_worker() {
         [(RESPONSES, response(1), NOT_PINNABLE), ("/v1/chat/completions", chat("hello"), 0)]
     {
         let reply = proxy.client.post(path, &body).await;
-        let receipts = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
-        let mut receipt = Value::Null;
-        wait_until("the receipt", async || {
-            receipt = proxy.admin.get(&receipts).await.json()["decisions"][0].clone();
-            !receipt.is_null()
-        })
-        .await;
+        let receipt = proxy.receipt(&reply).await;
         let condition = receipt["columns"]
             .as_array()
             .and_then(|columns| columns.iter().position(|column| column == "condition"))

@@ -133,6 +133,18 @@ impl Proxy {
         reply.json()["ranks"].as_array().cloned().unwrap_or_default()
     }
 
+    /// The receipt of the decision behind an answer, which is there a moment after it; decisions have to be sampled.
+    pub async fn receipt(&self, reply: &Reply) -> Value {
+        let path = format!("/v1/pools/main/decisions?request_id={}", reply.header("x-request-id"));
+        let mut receipt = Value::Null;
+        wait_until("the receipt", async || {
+            receipt = self.admin.get(&path).await.json()["decisions"][0].clone();
+            !receipt.is_null()
+        })
+        .await;
+        receipt
+    }
+
     /// Activates a policy; the answer.
     pub async fn activate(&self, policy: &str, settings: Value) -> Reply {
         let body = json!({ "policy": policy, "settings": settings }).to_string();
