@@ -81,9 +81,10 @@ impl Reply {
         self.json()["usage"].clone()
     }
 
-    /// Tokens that the proxy expected to be cached.
+    /// Tokens that the proxy expected to be cached; 0 where it promises nothing.
     pub fn promised_tokens(&self) -> u64 {
-        self.number("x-rankwise-expected-cached-tokens").into()
+        const PROMISE: &str = "x-rankwise-expected-cached-tokens";
+        if self.headers.contains_key(PROMISE) { self.number(PROMISE).into() } else { 0 }
     }
 
     /// `usage.prompt_tokens_details.cached_tokens`.

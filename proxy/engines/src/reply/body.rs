@@ -74,13 +74,18 @@ pub fn body_summary(body: &[u8]) -> ReplySummary {
 /// What the end of a JSON reply tells: its usage. Inside a JSON string the quotes of `"usage":` would be escaped, so it is
 /// never found in what the model said.
 fn tail_summary(tail: &[u8]) -> ReplySummary {
-    const KEY: &[u8] = b"\"usage\":";
     let mut summary = ReplySummary::default();
-    let mut ends = (0..tail.len().saturating_sub(KEY.len())).rev();
-    summary.usage = ends
-        .find(|at| tail[*at..].starts_with(KEY) && (*at == 0 || tail[at - 1] != b'\\'))
-        .and_then(|at| event::usage_at(&tail[at + KEY.len()..]));
+    let usage = || event::usage_at(after_last(tail, b"\"usage\":")?);
+    let of_sglang = || event::meta_usage_at(after_last(tail, b"\"meta_info\":")?);
+    summary.usage = usage().or_else(of_sglang);
     summary.started = summary.usage.is_some();
     summary.done = summary.started;
     summary
+}
+
+/// What follows a key where it stands last.
+fn after_last<'a>(tail: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let mut ends = (0..tail.len().saturating_sub(key.len())).rev();
+    let at = ends.find(|at| tail[*at..].starts_with(key) && (*at == 0 || tail[at - 1] != b'\\'))?;
+    Some(&tail[at + key.len()..])
 }

@@ -1,4 +1,4 @@
-//! One JSON event or body, of any of the three APIs, and what it adds to the summary.
+//! One JSON event or body, of any of the APIs, and what it adds to the summary.
 
 use std::borrow::Cow;
 
@@ -21,6 +21,9 @@ pub(super) fn take(json: &[u8], summary: &mut ReplySummary) {
     }
     if let Some(kind) = event.r#type.as_deref() {
         take_typed(kind, &event, summary);
+    }
+    if let Some(meta) = &event.meta_info {
+        meta.take_into(summary);
     }
     if event.response.is_some() && summary.response_id.is_none() {
         summary.response_id = response_id::of_event(json);
@@ -75,6 +78,12 @@ pub(super) fn usage_at(json: &[u8]) -> Option<Usage> {
     usage
 }
 
+/// The same of the object in which SGLang's own API tells it.
+pub(super) fn meta_usage_at(json: &[u8]) -> Option<Usage> {
+    let parsed = serde_json::Deserializer::from_slice(json).into_iter::<MetaInfo<'_>>().next()?.ok()?;
+    parsed.usage()
+}
+
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, default)]
@@ -93,6 +102,8 @@ struct Event<'a> {
     message: Option<Inner<'a>>,
     #[serde(borrow, default)]
     response: Option<Inner<'a>>,
+    #[serde(borrow, default)]
+    meta_info: Option<MetaInfo<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +185,50 @@ impl ErrorField<'_> {
             end -= 1;
         }
         ReplyError { code, message: message[..end].to_owned() }
+    }
+}
+
+/// What SGLang's `/generate` tells beside the text, in each event of a stream: of one sequence, and of all there are to say so far.
+#[derive(Deserialize)]
+struct MetaInfo<'a> {
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+    #[serde(default)]
+    completion_tokens: Option<u64>,
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+    #[serde(borrow, default)]
+    finish_reason: Option<MetaFinish<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MetaFinish<'a> {
+    Object {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    },
+    Other(IgnoredAny),
+}
+
+impl MetaInfo<'_> {
+    fn take_into(&self, summary: &mut ReplySummary) {
+        let Some(usage) = self.usage() else { return };
+        summary.started = true;
+        summary.chunks += 1;
+        summary.usage = Some(usage);
+        if let Some(MetaFinish::Object { r#type }) = &self.finish_reason {
+            summary.finish_reason = Some(FinishReason::from_name(r#type));
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Some(Usage {
+            prompt_tokens: small(self.prompt_tokens?),
+            completion_tokens: small(self.completion_tokens.unwrap_or(0)),
+            cached_tokens: self.cached_tokens.map(small),
+        })
     }
 }
 

@@ -108,6 +108,34 @@ fn responses_streams_are_understood() {
     assert_eq!((summary.chunks, summary.done, summary.usage), (1, true, usage(9, 4, Some(8))));
 }
 
+const GENERATED: &str = r#"{"text":"a","output_ids":[1],"meta_info":{"id":"x","finish_reason":{"type":"length","length":4},"prompt_tokens":282,"weight_version":"default","completion_tokens":4,"cached_tokens":256,"e2e_latency":0.1}}"#;
+
+#[test]
+fn what_sglangs_own_api_says_of_its_cache_is_read_whole_and_streamed() {
+    let whole = body_summary(GENERATED.as_bytes());
+    assert_eq!((whole.usage, whole.finish_reason), (usage(282, 4, Some(256)), Some(FinishReason::Length)));
+    assert!(whole.started && whole.done);
+    // Of a long answer, by its end.
+    let mut scanner = BodyScanner::new(200);
+    scanner.push(GENERATED.replace("[1]", &format!("[{}1]", "1,".repeat(1000))).as_bytes());
+    assert_eq!(scanner.finish().usage, usage(282, 4, Some(256)));
+
+    let event = |said: u32, reason: &str| {
+        format!(
+            "data: {{\"text\":\"a\",\"meta_info\":{{\"finish_reason\":{reason},\"prompt_tokens\":282,\
+             \"completion_tokens\":{said},\"cached_tokens\":256}}}}\n\n"
+        )
+    };
+    let begin = scan(event(1, "null").as_bytes());
+    assert!(begin.started && !begin.done && begin.finish_reason.is_none());
+    let stream = event(1, "null") + &event(2, "{\"type\":\"stop\",\"matched\":151645}") + "data: [DONE]\n\n";
+    let summary = scan(stream.as_bytes());
+    assert_eq!((summary.chunks, summary.done, summary.usage), (2, true, usage(282, 2, Some(256))));
+    assert_eq!(summary.finish_reason, Some(FinishReason::Stop));
+    let aborted = scan(event(1, "{\"type\":\"abort\",\"message\":\"no\"}").as_bytes());
+    assert_eq!(aborted.finish_reason, Some(FinishReason::Abort));
+}
+
 #[test]
 fn a_stream_tells_the_id_of_its_response_with_its_first_event() {
     let created = |id: &str, more: &str| {

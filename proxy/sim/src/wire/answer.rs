@@ -93,6 +93,9 @@ impl Frame<'_> {
         if self.ask.api == Api::Responses {
             return responses::piece(&text);
         }
+        if self.ask.api == Api::SglangGenerate {
+            return native::piece(self, piece, usage.unwrap_or_default());
+        }
         let mut choice = Map::new();
         choice.insert("index".to_owned(), piece.index.into());
         match self.ask.api {

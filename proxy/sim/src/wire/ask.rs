@@ -109,9 +109,6 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
     }
     let encoded = |result: Result<Vec<u32>, String>| result.map_err(|message| Refused::body(&message));
     let native = api == Api::SglangGenerate;
-    if native && parsed.stream == Some(true) {
-        return Err(Refused::body("the simulator streams no /generate"));
-    }
     let prompt = if native { parsed.input_ids } else { parsed.prompt };
     let prompts = match (api, prompt) {
         (Api::ChatCompletions, _) if parsed.messages.is_none() => return Err(Refused::missing("messages")),
@@ -150,7 +147,7 @@ pub(crate) fn read(api: Api, body: &[u8], model: &str, text: &Text) -> Result<As
         stream: parsed.stream.unwrap_or(false),
         usage: UsageWish {
             at_end: options.include_usage.unwrap_or(false),
-            always: options.continuous_usage_stats.unwrap_or(false),
+            always: native || options.continuous_usage_stats.unwrap_or(false),
         },
         token_ids: parsed.return_token_ids.unwrap_or(false),
         salt: parsed.cache_salt.map(Arc::from),

@@ -1,4 +1,4 @@
-//! The JSON of SGLang's own `/generate`, of answers that do not stream.
+//! The JSON of SGLang's own `/generate`; a stream tells what is new in each event, as with `--incremental-streaming-output`.
 
 use serde_json::{Value, json};
 
@@ -8,6 +8,18 @@ use super::frame::{Finish, Frame, Piece, Usage};
 pub(super) fn whole(frame: &Frame<'_>, pieces: &[Piece<'_>], usage: Usage) -> Value {
     let mut answers: Vec<_> = pieces.iter().map(|piece| answer(frame, piece, usage, pieces.len())).collect();
     if answers.len() == 1 { answers.remove(0) } else { answers.into() }
+}
+
+/// An event of a stream.
+pub(super) fn piece(frame: &Frame<'_>, piece: &Piece<'_>, usage: Usage) -> String {
+    let sequences = frame.ask.prompts.len() * frame.ask.n;
+    let mut event = answer(frame, piece, usage, sequences);
+    if sequences == 1 {
+        event["meta_info"]["completion_tokens"] = usage.output.into();
+    } else {
+        event["index"] = piece.index.into();
+    }
+    format!("data: {event}\n\n")
 }
 
 fn answer(frame: &Frame<'_>, piece: &Piece<'_>, usage: Usage, sequences: usize) -> Value {
