@@ -94,6 +94,11 @@ fn a_wrong_command_line_exits_64() {
         ),
         (vec!["serve", "-c", "no-such.yaml"], "no-such.yaml: read: "),
         (vec!["sim", "--fault", "0:stal"], "unknown fault `stal`"),
+        (vec!["sim", "--fault", "dying-rank=1"], "expected dying-rank=RANK,DURATION"),
+        (
+            vec!["sim", "--engine", "dynamo", "--one-frontend", "--fault", "1:refuse-connections"],
+            "the workers have no port of their own",
+        ),
         (vec!["demo", "--requests", "0"], "--requests"),
     ] {
         let output = rankwise(&args);

@@ -125,6 +125,9 @@ pub struct FleetSpec {
     pub publish_load: bool,
     /// How TensorRT-LLM is run.
     pub trtllm: TrtllmServer,
+    /// Whether a bare TensorRT-LLM's events are those of a model with sliding windows on its newest version: blocks are named by
+    /// digests, runs end with a block that is not full, and a shorter attention window tells of the same blocks.
+    pub varied_events: bool,
     /// Whether TensorRT-LLM keeps a conversation on the rank of its first turn where no rank is named.
     pub keeps_conversations: bool,
     /// Whether Dynamo's workers share one frontend, which goes on while workers come and go and takes part in no fault; else each
@@ -184,6 +187,7 @@ impl Default for FleetSpec {
             publish_events: true,
             publish_load: false,
             trtllm: TrtllmServer::default(),
+            varied_events: false,
             keeps_conversations: false,
             one_frontend: false,
             stores_responses: false,

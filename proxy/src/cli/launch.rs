@@ -37,6 +37,7 @@ pub(super) fn demo(options: DemoOptions) -> Result<()> {
 
 /// Runs a simulated fleet until a signal.
 pub(super) fn sim(options: &SimOptions) -> Result<()> {
+    options.check()?;
     logging::start(LevelFilter::INFO);
     runtime()?.block_on(simulate::run(options.spec(), &options.faults))
 }

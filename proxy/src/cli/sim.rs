@@ -3,10 +3,11 @@
 pub(super) mod fault;
 
 use clap::Args;
-use rankwise_sim::{EngineWire, FleetSpec, TrtllmServer};
+use rankwise_sim::{EngineWire, Fault, FleetSpec, TrtllmServer};
 
+use super::failure::UsageError;
 use crate::config::Lockstep;
-use crate::simulate::FaultAt;
+use crate::simulate::{FaultAt, Trouble};
 
 /// Run a simulated fleet of engines alone, on loopback, until a signal
 #[derive(Debug, Args)]
@@ -74,12 +75,27 @@ pub(super) struct SimOptions {
     ///
     /// stall, slow-first-byte=DURATION, reset-after=CHUNKS, half-close-after=CHUNKS, refuse-connections, server-error,
     /// stream-error, abort-after-first, lie-about-rank=RANK, drop-events=BATCHES, no-replay, silent-rank=RANK,
-    /// dead-rank=RANK, hung-rank=RANK, stale-metrics, ignore-pin, unhealthy
+    /// dead-rank=RANK, dying-rank=RANK,DURATION (its server knows that much later), hung-rank=RANK, stale-metrics, ignore-pin,
+    /// unhealthy
     #[arg(long = "fault", value_name = "[WORKER:]NAME[=VALUE]", value_parser = fault::parse)]
     pub(super) faults: Vec<FaultAt>,
 }
 
 impl SimOptions {
+    /// A frontend takes part in no fault: its port is none of its workers'.
+    pub(super) fn check(&self) -> Result<(), UsageError> {
+        let is_of_port = |fault: &&FaultAt| {
+            matches!(fault.trouble, Trouble::Fault(Fault::RefuseConnections | Fault::SlowStart(_)))
+        };
+        match self.faults.iter().find(is_of_port) {
+            Some(_) if self.one_frontend => Err(UsageError(
+                "--one-frontend: the workers have no port of their own, so no fault refuse-connections or slow-start"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn spec(&self) -> FleetSpec {
         FleetSpec {
             engine: self.engine.wire,

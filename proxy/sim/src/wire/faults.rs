@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// One way to misbehave. Lasts until [`crate::WorkerHandle::heal`] unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub enum Fault {
     /// This rank is gone and the worker's others serve on, as if they did not wait for it: what ran there breaks off, requests to it
     /// are answered 500, its event sockets are closed. Healed, it comes back empty and counts its events from 0.
     DeadRank(u32),
+    /// The same as its server takes it that does not know yet, as vLLM's was seen to: requests to it, and those that ran there, are
+    /// answered 500 when so long (wall time) has passed, streams break off then, and what comes later is read and never answered.
+    DyingRank(u32, Duration),
     /// Requests to this rank are read and never answered, nor are requests to replay its events.
     HungRank(u32),
     /// What it answers about its load stays as it is now; what ranks publish of it goes on.
@@ -67,9 +71,43 @@ pub(crate) struct Active {
     pub(crate) no_replay: bool,
     pub(crate) silent_rank: Option<u32>,
     pub(crate) dead_rank: Option<u32>,
+    pub(crate) dying_rank: Option<Dying>,
     pub(crate) hung_rank: Option<u32>,
     pub(crate) ignore_pin: bool,
     pub(crate) unhealthy: bool,
+}
+
+/// A rank that has died.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dying {
+    rank: u32,
+    /// When its server knows.
+    noticed: Instant,
+}
+
+impl Active {
+    /// Whether the rank's process is gone.
+    pub(crate) fn is_gone(&self, rank: usize) -> bool {
+        let is_it = |gone: u32| gone as usize == rank;
+        self.dead_rank.is_some_and(is_it) || self.dying_rank.is_some_and(|dying| is_it(dying.rank))
+    }
+
+    /// How its server takes it, if it does not know at once.
+    pub(crate) fn dying(&self, rank: usize) -> Option<Dying> {
+        self.dying_rank.filter(|dying| dying.rank as usize == rank)
+    }
+}
+
+impl Dying {
+    /// Whether its server knows by now.
+    pub(crate) fn is_noticed(&self) -> bool {
+        Instant::now() >= self.noticed
+    }
+
+    /// Waits until it does.
+    pub(crate) async fn noticed(&self) {
+        tokio::time::sleep_until(self.noticed).await;
+    }
 }
 
 impl Faults {
@@ -102,6 +140,9 @@ impl Faults {
             Fault::NoReplay => active.no_replay = true,
             Fault::SilentRank(rank) => active.silent_rank = Some(rank),
             Fault::DeadRank(rank) => active.dead_rank = Some(rank),
+            Fault::DyingRank(rank, after) => {
+                active.dying_rank = Some(Dying { rank, noticed: Instant::now() + after });
+            }
             Fault::HungRank(rank) => active.hung_rank = Some(rank),
             Fault::IgnorePin => active.ignore_pin = true,
             Fault::Unhealthy => active.unhealthy = true,

@@ -138,9 +138,8 @@ impl RankFeed {
                 events => vec![pages::encode(&events, rank, unix_seconds(), &self.style, keys)],
             },
             Words::Drained(about) => {
-                let (events, first) = (told(state.pages.take(changes)), state.next_seq);
-                let numbered = events.iter().zip(first..);
-                numbered.map(|(event, id)| about.encode(event, id, rank, &self.style)).collect()
+                let events = told(state.pages.take(changes));
+                about.encode(&events, state.next_seq, rank, &self.style)
             }
         };
         for payload in told {

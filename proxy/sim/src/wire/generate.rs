@@ -63,6 +63,13 @@ pub(super) async fn serve(worker: &Arc<Worker>, incoming: Incoming<'_>) -> Respo
     if now.dead_rank == Some(rank as u32) {
         return reply::refuse(&Refused::internal());
     }
+    if let Some(dying) = now.dying(rank) {
+        if dying.is_noticed() {
+            return std::future::pending().await;
+        }
+        dying.noticed().await;
+        return reply::refuse(&Refused::internal());
+    }
     if now.hung_rank == Some(rank as u32) {
         return std::future::pending().await;
     }
@@ -186,7 +193,10 @@ async fn whole_answer(mut job: Job) -> Response<Body> {
         let last = job.sequences[index].answer.len() as u32 - 1;
         match ticket.more_than(last).await {
             Some(progress) => job.sequences[index].progress = progress,
-            None => return reply::refuse(&Refused::internal()),
+            None => {
+                job.end_is_noticed().await;
+                return reply::refuse(&Refused::internal());
+            }
         }
         job.note_end(index);
     }

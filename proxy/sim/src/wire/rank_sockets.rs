@@ -44,7 +44,7 @@ impl RankSockets {
     pub(super) async fn keep(self) {
         let (worker, rank) = (Arc::clone(&self.worker), self.rank);
         let mut faults = worker.faults.watch();
-        let is_dead = |active: &Active| active.dead_rank == Some(rank as u32);
+        let is_dead = |active: &Active| active.is_gone(rank);
         let mut open = self;
         loop {
             tokio::select! {

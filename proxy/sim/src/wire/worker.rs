@@ -154,7 +154,7 @@ impl Worker {
     pub(super) fn fault(&self, fault: Fault) {
         self.faults.set(fault);
         match fault {
-            Fault::DeadRank(rank) => self.lose(rank as usize),
+            Fault::DeadRank(rank) | Fault::DyingRank(rank, _) => self.lose(rank as usize),
             Fault::DropEvents(batches) => self.feeds.iter().for_each(|feed| feed.drop_next(batches)),
             Fault::StaleMetrics => {
                 let report = self.report();

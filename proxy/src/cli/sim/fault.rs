@@ -43,6 +43,11 @@ fn lasting(name: &str, value: Option<&str>) -> Result<Fault, String> {
         "drop-events" => return Ok(Fault::DropEvents(number(name, needed()?)?)),
         "silent-rank" => return Ok(Fault::SilentRank(number(name, needed()?)?)),
         "dead-rank" => return Ok(Fault::DeadRank(number(name, needed()?)?)),
+        "dying-rank" => {
+            let expected = || format!("fault `{name}`: expected {name}=RANK,DURATION");
+            let (rank, after) = needed()?.split_once(',').ok_or_else(expected)?;
+            return Ok(Fault::DyingRank(number(name, rank)?, parse_duration(after)?));
+        }
         "hung-rank" => return Ok(Fault::HungRank(number(name, needed()?)?)),
         "stall" => Fault::Stall,
         "refuse-connections" => Fault::RefuseConnections,

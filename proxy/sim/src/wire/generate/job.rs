@@ -98,6 +98,13 @@ impl Job {
         }
     }
 
+    /// Its rank's process has ended: waits until the server knows.
+    pub(super) async fn end_is_noticed(&self) {
+        if let Some(dying) = self.worker.faults.now().dying(self.rank) {
+            dying.noticed().await;
+        }
+    }
+
     pub(super) fn note_end(&self, index: usize) {
         let Some(sequence) = self.sequences.get(index) else { return };
         self.worker.served.push(Served {

@@ -68,7 +68,10 @@ impl Chunks {
             }
             match self.progress.next().await {
                 Some((index, Some(progress))) => self.advance(index, progress),
-                Some((_, None)) => return Some(Err(io::ErrorKind::ConnectionReset.into())),
+                Some((_, None)) => {
+                    self.job.end_is_noticed().await;
+                    return Some(Err(io::ErrorKind::ConnectionReset.into()));
+                }
                 None => self.ended = true,
             }
         }

@@ -181,3 +181,38 @@ async fn a_restart_counts_from_zero_and_the_shim_lets_nobody_drain() {
     assert_eq!(post(&fleet.workers()[0], "/kv_cache_events", json!({})).await.status, 404);
     fleet.stop().await;
 }
+
+#[tokio::test]
+async fn events_may_be_of_two_windows_and_name_blocks_by_digests_unfinished_ones_too() {
+    let fleet = fleet(FleetSpec { varied_events: true, ..bare() }).await;
+    let worker = &fleet.workers()[0];
+    serve(worker, 0, &(0..10).collect::<Vec<_>>()).await;
+    let told = &drain(worker).await[&0];
+    assert_eq!(ids(told), (0..told.len() as u64).collect::<Vec<_>>());
+    let of =
+        |kind: &str| -> Vec<&Value> { told.iter().filter(|event| event["data"]["type"] == kind).collect() };
+    let windows = |events: &[&Value]| -> Vec<u64> {
+        events.iter().map(|event| event["window_size"].as_u64().unwrap()).collect()
+    };
+    // Tokens of the whole cache, and of four blocks.
+    assert_eq!(windows(&of("created")), [16, 256]);
+    let stored = of("stored");
+    assert_eq!(windows(&stored[..2]), [16, 256]);
+    assert_eq!(stored[0]["data"], stored[1]["data"]);
+    let blocks = stored[1]["data"]["blocks"].as_array().unwrap();
+    let lengths: Vec<_> = blocks.iter().map(|block| block["tokens"].as_array().unwrap().len()).collect();
+    assert_eq!(lengths, [4, 4, 2]);
+    let names: Vec<&str> = blocks.iter().map(|block| block["block_hash"].as_str().unwrap()).collect();
+    assert!(names.iter().all(|name| name.len() == 64), "{names:?}");
+    let held: Vec<_> = worker.cache(0).iter().filter_map(|block| worker.wire_hash(0, block.hash)).collect();
+    assert!(names[..2].iter().all(|name| held.contains(&u64::from_str_radix(&name[48..], 16).unwrap())));
+
+    // What is evicted goes with what was behind it, in both.
+    for number in 0..12 {
+        turn(worker, 0, number).await;
+    }
+    let told = &drain(worker).await[&0];
+    let removed: Vec<&Value> = told.iter().filter(|event| event["data"]["type"] == "removed").collect();
+    assert!(!removed.is_empty() && windows(&removed).contains(&16) && windows(&removed).contains(&256));
+    fleet.stop().await;
+}

@@ -182,3 +182,28 @@ async fn a_hung_rank_answers_nothing_and_the_others_do() {
     assert_eq!(complete(worker, 1, &[1], 1).await.status, 200);
     fleet.stop().await;
 }
+
+#[tokio::test]
+async fn a_dying_rank_is_an_error_when_its_server_knows_and_silence_after_that() {
+    let fleet = fleet(quick()).await;
+    let worker = &fleet.workers()[0];
+    let long = json!({"model": "sim", "prompt": [1], "max_tokens": 250, "stream": true});
+    let ran = send(worker, "/v1/completions", &[("x-data-parallel-rank", b"1")], Some(&long)).await;
+    until("running", || worker.stats()[1].running > 0).await;
+    let endpoint = worker.event_endpoint(1).unwrap();
+    let began = Instant::now();
+    let unnoticed = Duration::from_millis(300);
+    worker.fault(Fault::DyingRank(1, unnoticed));
+    let refused = async || TcpStream::connect(endpoint.trim_start_matches("tcp://")).await.is_err();
+    wait_for("its events to be gone", &refused, true).await;
+    assert_eq!(complete(worker, 1, &[1], 1).await.status, 500);
+    assert!(http_body_util::BodyExt::collect(ran.unwrap().into_body()).await.is_err());
+    assert!(began.elapsed() >= unnoticed);
+    assert_eq!(complete(worker, 0, &[1], 1).await.status, 200);
+    let later = tokio::time::timeout(Duration::from_millis(200), complete(worker, 1, &[1], 1)).await;
+    assert!(later.is_err(), "it is answered");
+    worker.heal();
+    assert_eq!(complete(worker, 1, &[1; 40], 1).await.status, 200);
+    wait_for("its events to be back", &refused, false).await;
+    fleet.stop().await;
+}
