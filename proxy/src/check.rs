@@ -80,6 +80,7 @@ pub async fn live(config: &Config) -> Vec<Found> {
     let limits = ProbeLimits {
         bytes_max: upstream.probe_bytes_max,
         timeout: upstream.probe_timeout,
+        connect_timeout: upstream.connect_timeout,
         ranks_max: upstream.ranks_per_worker_max.get(),
     };
     let times = (config.limits.events.timeout, config.limits.health.proof_timeout);
@@ -92,8 +93,11 @@ pub async fn live(config: &Config) -> Vec<Found> {
     }
     let mut found = Vec::new();
     for (pool, worker, seat) in &asked {
-        let origin =
-            Origin { address: worker.url.authority(), headers: worker.headers.iter().cloned().collect() };
+        let origin = Origin {
+            address: worker.url.authority(),
+            headers: worker.headers.iter().cloned().collect(),
+            connect_timeout: limits.connect_timeout,
+        };
         let description = async {
             let mut description = describe(worker, &origin, limits, None).await?;
             identify(seat.as_ref(), &origin, &mut description, times).await?;

@@ -162,7 +162,7 @@ async fn fresh_caches(fleet: &Fleet, running: &Running) -> anyhow::Result<()> {
             let mut headers = http::HeaderMap::new();
             headers.insert("x-data-parallel-rank", http::HeaderValue::from(rank));
             let nudge = json!({ "model": "sim", "prompt": [1, 2, 3], "max_tokens": 1 }).to_string();
-            let origin = Origin { address: address.clone(), headers };
+            let origin = Origin { address: address.clone(), headers, connect_timeout: START_TIMEOUT };
             origin.post("/v1/completions", Bytes::from(nudge), 1 << 16, START_TIMEOUT).await?;
         }
     }
@@ -189,5 +189,6 @@ async fn wait(what: &str, holds: impl AsyncFn() -> bool) -> anyhow::Result<()> {
 }
 
 fn origin(address: SocketAddr) -> Origin {
-    Origin { address: address.to_string(), headers: http::HeaderMap::new() }
+    let headers = http::HeaderMap::new();
+    Origin { address: address.to_string(), headers, connect_timeout: START_TIMEOUT }
 }

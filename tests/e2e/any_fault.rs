@@ -1,21 +1,27 @@
-//! The index equals the engine's cache after any fault, whatever wire the engine speaks.
+//! The index equals the engine's cache after any fault, whatever wire the engine speaks, and no request fails or runs twice by it but
+//! those that were where it was.
 //!
 //! Each fault shows by a symptom of its own before it is healed: one that does nothing would show nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rankwise_sim::{Fault, Fleet, FleetSpec, WorkerHandle};
 use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Proxy, Reply, Wire, address_of, all_in, arrival_of, completion, fast, fleet, is_whole, metric, wait_until,
+    Proxy, Reply, Wire, address_of, all_in, arrival_of, arrivals, completion, fast, fleet, is_whole, metric,
+    wait_until,
 };
 
 /// A rank holds ten of the prompts: most of what is computed is evicted again.
 const BLOCKS_PER_RANK: u32 = 129;
 
-/// What goes wrong with the first worker.
+/// Bit 0: what the index holds is learned from what was sent.
+const APPROXIMATE: u64 = 1;
+
+/// What goes wrong with a worker.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     /// While requests come.
@@ -30,7 +36,7 @@ enum Trouble {
     Cleared,
 }
 
-const TROUBLES: [Trouble; 17] = [
+const TROUBLES: [Trouble; 18] = [
     Trouble::Fault(Fault::DropEvents(3)),
     Trouble::LostForNow,
     Trouble::Restart,
@@ -38,6 +44,7 @@ const TROUBLES: [Trouble; 17] = [
     Trouble::Cleared,
     Trouble::Fault(Fault::SilentRank(0)),
     Trouble::Fault(Fault::DeadRank(1)),
+    Trouble::Fault(Fault::DyingRank(1, Duration::from_millis(200))),
     Trouble::Fault(Fault::HungRank(1)),
     Trouble::Fault(Fault::ServerError),
     Trouble::Fault(Fault::StreamError),
@@ -54,10 +61,10 @@ const TROUBLES: [Trouble; 17] = [
 /// By what a trouble shows.
 #[derive(Clone, Copy, Debug)]
 enum Symptom {
-    /// The first worker's series of these families grow.
+    /// Its series of these families grow.
     Counted(&'static [&'static str]),
-    /// One of its ranks is taken out for this.
-    TakenOut(&'static str),
+    /// One of its ranks is taken out for one of these.
+    TakenOut(&'static [&'static str]),
     /// It is lost.
     Lost,
     /// It holds nothing of what it held.
@@ -68,8 +75,57 @@ enum Symptom {
     Misplaced,
 }
 
-/// How it stood with the first worker before a trouble.
+/// Where there is trouble, and of what kind the others are.
+#[derive(Clone, Copy, Debug)]
+struct Scene {
+    wire: Wire,
+    /// So many of the workers, the first ones, compute prompts for the others.
+    prefills: usize,
+    /// The worker that has the trouble.
+    troubled: usize,
+}
+
+impl Scene {
+    fn spec(self) -> FleetSpec {
+        let workers = if self.prefills > 0 { 4 } else { 2 };
+        let (ranks, blocks_per_rank) = (2, BLOCKS_PER_RANK);
+        let spec = FleetSpec { workers, ranks, blocks_per_rank, prefill_workers: self.prefills, ..fast() };
+        self.wire.spec(spec)
+    }
+
+    /// What can go wrong there.
+    fn troubles(self) -> impl Iterator<Item = Trouble> {
+        let is_of_events =
+            |fault| matches!(fault, Fault::DropEvents(_) | Fault::SilentRank(_) | Fault::LieAboutRank(_));
+        let is_of_one_rank =
+            |fault| matches!(fault, Fault::DeadRank(_) | Fault::DyingRank(..) | Fault::HungRank(_));
+        // Of answers that are streamed.
+        let is_of_streams =
+            |fault| matches!(fault, Fault::ResetAfter(_) | Fault::HalfCloseAfter(_) | Fault::AbortAfterFirst);
+        let can_be = move |trouble: &Trouble| match *trouble {
+            Trouble::LostForNow => self.wire.tells_events(),
+            Trouble::Fault(fault) if is_of_events(fault) => {
+                self.wire.tells_events() && (self.prefills == 0 || !matches!(fault, Fault::LieAboutRank(_)))
+            }
+            Trouble::Fault(fault) if is_of_one_rank(fault) => {
+                // The legs of SGLang wait for each other: whose silence it is nobody can tell.
+                let hangs_both =
+                    self.prefills > 0 && self.wire == Wire::Sglang && !matches!(fault, Fault::DeadRank(_));
+                self.wire != Wire::Generic && !hangs_both
+            }
+            Trouble::Fault(fault) if is_of_streams(fault) => self.troubled >= self.prefills,
+            // Of its models alone such a server is asked.
+            Trouble::Fault(Fault::Unhealthy) => self.wire != Wire::Generic,
+            Trouble::Fault(Fault::IgnorePin) => self.wire.names_ranks() && self.prefills == 0,
+            _ => true,
+        };
+        TROUBLES.into_iter().filter(can_be)
+    }
+}
+
+/// How it stood with the worker in trouble before.
 struct Before {
+    name: String,
     page: String,
     losses: usize,
     held: Vec<BTreeSet<String>>,
@@ -81,8 +137,9 @@ impl Before {
     async fn of(proxy: &Proxy, worker: &WorkerHandle) -> Self {
         let ranks = 0..worker.stats().len();
         Self {
+            name: format!("w{}", worker.index()),
             page: proxy.metrics().await,
-            losses: losses(proxy),
+            losses: losses(proxy, worker),
             held: ranks.clone().map(|rank| held(worker, rank)).collect(),
             told: ranks.map(|rank| worker.next_sequence(rank)).collect(),
             served: worker.stats().iter().map(|rank| rank.requests).collect(),
@@ -101,16 +158,19 @@ impl Before {
         let grew = |page: &str, family: &str, labels: &[&str]| {
             metric(page, family, labels) > metric(&self.page, family, labels)
         };
+        let its = format!("worker=\"{}\"", self.name);
         match symptom {
             Symptom::Counted(families) => {
                 let page = proxy.metrics().await;
-                families.iter().any(|family| grew(&page, family, &["worker=\"w0\""]))
+                families.iter().any(|family| grew(&page, family, &[&its]))
             }
-            Symptom::TakenOut(reason) => {
-                let labels = ["worker=\"w0\"", &format!("reason=\"{reason}\"")];
-                grew(&proxy.metrics().await, "rankwise_ranks_taken_out_total", &labels)
+            Symptom::TakenOut(reasons) => {
+                let page = proxy.metrics().await;
+                reasons.iter().any(|reason| {
+                    grew(&page, "rankwise_ranks_taken_out_total", &[&its, &format!("reason=\"{reason}\"")])
+                })
             }
-            Symptom::Lost => losses(proxy) > self.losses,
+            Symptom::Lost => losses(proxy, worker) > self.losses,
             Symptom::Forgotten => {
                 self.held.iter().enumerate().all(|(rank, before)| before.is_disjoint(&held(worker, rank)))
             }
@@ -125,9 +185,10 @@ impl Before {
     }
 }
 
-/// How often the first worker was lost.
-fn losses(proxy: &Proxy) -> usize {
-    proxy.log().iter().filter(|line| line.contains("worker lost") && line.contains("w0")).count()
+/// How often a worker was lost.
+fn losses(proxy: &Proxy, worker: &WorkerHandle) -> usize {
+    let name = format!("w{}", worker.index());
+    proxy.log().iter().filter(|line| line.contains("worker lost") && line.contains(&name)).count()
 }
 
 /// What a rank holds, by the names that its events use.
@@ -148,17 +209,23 @@ impl Trouble {
             Self::Fault(Fault::LieAboutRank(_)) => Symptom::Counted(&[ERRORS, GAPS, RESTARTS]),
             Self::Restart | Self::AnnouncedRestart | Self::Cleared => Symptom::Forgotten,
             Self::Fault(Fault::SilentRank(rank)) => Symptom::Untold(rank as usize),
-            Self::Fault(Fault::DeadRank(_) | Fault::ServerError) => Symptom::TakenOut("server_error"),
-            Self::Fault(Fault::HungRank(_)) => Symptom::TakenOut("silent"),
-            Self::Fault(Fault::StreamError | Fault::AbortAfterFirst) => Symptom::TakenOut("error_in_answer"),
-            Self::Fault(Fault::ResetAfter(_) | Fault::HalfCloseAfter(_)) => Symptom::TakenOut("broken"),
+            Self::Fault(Fault::ServerError) => Symptom::TakenOut(&["server_error"]),
+            // Where there are event sockets, by these.
+            Self::Fault(Fault::DeadRank(_) | Fault::DyingRank(..)) => {
+                Symptom::TakenOut(&["events_closed", "server_error", "silent"])
+            }
+            Self::Fault(Fault::HungRank(_)) => Symptom::TakenOut(&["silent"]),
+            Self::Fault(Fault::StreamError | Fault::AbortAfterFirst) => {
+                Symptom::TakenOut(&["error_in_answer"])
+            }
+            Self::Fault(Fault::ResetAfter(_) | Fault::HalfCloseAfter(_)) => Symptom::TakenOut(&["broken"]),
             Self::Fault(Fault::RefuseConnections | Fault::Unhealthy) => Symptom::Lost,
             Self::Fault(Fault::IgnorePin) => Symptom::Misplaced,
             Self::Fault(other) => panic!("{other:?}: by what does it show?"),
         }
     }
 
-    /// Whether requests that are sent to the first worker may fail by it. No other ever does.
+    /// Whether requests that are sent to the worker in trouble may fail by it. No other ever does.
     fn fails_requests(self, wire: Wire) -> bool {
         // Behind Dynamo's frontend a new process is another worker: until that is known, its frontend refuses the former's id.
         let renamed = wire == Wire::Dynamo && matches!(self, Self::Restart | Self::AnnouncedRestart);
@@ -171,7 +238,7 @@ impl Trouble {
         // Each event is told once, and nobody tells who listens behind a port that was closed.
         let drained =
             matches!(self, Self::Fault(Fault::DropEvents(_) | Fault::RefuseConnections) | Self::LostForNow);
-        untold || (wire == Wire::TrtllmDrained && drained)
+        untold || (wire.is_drained() && drained)
     }
 
     async fn begin(self, worker: &WorkerHandle) {
@@ -204,10 +271,10 @@ async fn requests(proxy: &Proxy, seeds: &mut impl Iterator<Item = u64>) -> Vec<R
 }
 
 /// Each is answered as if nothing had happened, or was sent to the worker that has the trouble.
-fn assert_answered(replies: &[Reply], worker: &WorkerHandle, wire: Wire, trouble: Option<Trouble>) {
+fn assert_answered(replies: &[Reply], worker: &WorkerHandle, scene: Scene, trouble: Option<Trouble>) {
     for reply in replies.iter().filter(|reply| !is_whole(reply)) {
         assert!(
-            trouble.is_some_and(|trouble| trouble.fails_requests(wire)),
+            trouble.is_some_and(|trouble| trouble.fails_requests(scene.wire)),
             "{trouble:?}: {} {}",
             reply.status,
             reply.text()
@@ -218,26 +285,72 @@ fn assert_answered(replies: &[Reply], worker: &WorkerHandle, wire: Wire, trouble
     }
 }
 
-/// What the index says that a rank holds, by the engine's own names, against what it holds.
+/// What the index says that a rank holds, by the engine's own names.
+async fn indexed(proxy: &Proxy, worker: usize, rank: usize) -> BTreeSet<String> {
+    let path = format!("/v1/pools/main/ranks/w{worker}/{rank}/blocks?limit=10000");
+    let listed = proxy.admin.get(&path).await.json();
+    let blocks = listed["blocks"].as_array().expect("a list");
+    blocks.iter().filter_map(|block| block["engine_hash"].as_str().map(str::to_owned)).collect()
+}
+
+/// Waits until the index says of each rank that it holds what it holds: a restart may not be noticed yet, and what the new process tells
+/// may be as much as the former one did.
 async fn assert_equal(proxy: &Proxy, fleet: &Fleet, after: &str) {
     proxy.settled(fleet).await;
     for worker in fleet.workers() {
         for rank in 0..worker.stats().len() {
-            let path = format!("/v1/pools/main/ranks/w{}/{rank}/blocks?limit=10000", worker.index());
-            let listed = proxy.admin.get(&path).await.json();
-            let named = |block: &serde_json::Value| block["engine_hash"].as_str().map(str::to_owned);
-            let indexed: BTreeSet<_> =
-                listed["blocks"].as_array().expect("a list").iter().filter_map(named).collect();
-            let held = held(worker, rank);
-            assert!(!held.is_empty(), "w{} rank {rank} holds nothing: nothing is shown", worker.index());
-            assert_eq!(indexed, held, "w{} rank {rank} after {after}", worker.index());
+            let place = format!("w{} rank {rank}", worker.index());
+            assert!(!held(worker, rank).is_empty(), "{place} holds nothing: nothing is shown");
+            wait_until(&format!("the index to say what {place} holds after {after}"), async || {
+                indexed(proxy, worker.index(), rank).await == held(worker, rank)
+            })
+            .await;
         }
     }
 }
 
-async fn after_any_fault(wire: Wire) {
-    let spec = FleetSpec { workers: 2, ranks: 2, blocks_per_rank: BLOCKS_PER_RANK, ..fast() };
-    let fleet = fleet(wire.spec(spec)).await;
+/// Each rank of a worker does something, and tells of it.
+async fn has_spoken(scene: Scene, proxy: &Proxy, fleet: &Fleet, seeds: &mut impl Iterator<Item = u64>) {
+    let worker = &fleet.workers()[scene.troubled];
+    let served = || worker.stats().iter().map(|rank| rank.finished).collect::<Vec<_>>();
+    let before = served();
+    let mut rank = 0;
+    wait_until("each of its ranks to serve", async || {
+        if scene.prefills > 0 {
+            assert_answered(&requests(proxy, seeds).await, worker, scene, None);
+        } else if let Some(seed) = seeds.next() {
+            scene.wire.ask(fleet, scene.troubled, rank % before.len(), seed).await;
+            rank += 1;
+        }
+        served().iter().zip(&before).all(|(now, before)| now > before)
+    })
+    .await;
+}
+
+/// Whoever answers a request is asked once, whatever comes of it.
+fn assert_nothing_ran_twice(scene: Scene, fleet: &Fleet) {
+    let mut seen = BTreeMap::<String, usize>::new();
+    for arrival in arrivals(fleet).into_iter().filter(|arrival| arrival.worker >= scene.prefills) {
+        let id = arrival.headers["x-request-id"].to_str().expect("text").to_owned();
+        *seen.entry(id).or_default() += 1;
+    }
+    assert!(seen.len() > 50, "{} requests show little", seen.len());
+    assert!(seen.values().all(|count| *count == 1), "{seen:?}");
+}
+
+/// What is known is what the engines hold; where they tell nothing, that is said.
+async fn assert_known(scene: Scene, proxy: &Proxy, fleet: &Fleet, after: &str) {
+    if scene.wire.tells_events() {
+        return assert_equal(proxy, fleet, after).await;
+    }
+    for rank in proxy.ranks().await {
+        assert_ne!(rank["condition"].as_u64().expect("bits") & APPROXIMATE, 0, "{rank} after {after}");
+    }
+}
+
+async fn after_any_fault(scene: Scene) {
+    let wire = scene.wire;
+    let fleet = fleet(scene.spec()).await;
     let limits = json!({
         "upstream": { "probe_interval": "100ms" }, "request": { "first_byte_timeout": "1s" },
         // No failure is taken for the request's own.
@@ -245,18 +358,18 @@ async fn after_any_fault(wire: Wire) {
     });
     let proxy = wire.serving(&fleet, json!({ "limits": limits })).await;
     proxy.activate("round-robin", json!({ "pin": "rank" })).await;
-    let worker = &fleet.workers()[0];
+    let worker = &fleet.workers()[scene.troubled];
     let mut seeds = 0..;
-    assert_answered(&requests(&proxy, &mut seeds).await, worker, wire, None);
-    assert_equal(&proxy, &fleet, "nothing").await;
-    for trouble in TROUBLES {
-        eprintln!("{wire:?}: {trouble:?}");
+    assert_answered(&requests(&proxy, &mut seeds).await, worker, scene, None);
+    assert_known(scene, &proxy, &fleet, "nothing").await;
+    for trouble in scene.troubles() {
+        eprintln!("{scene:?}: {trouble:?}");
         let before = Before::of(&proxy, worker).await;
         trouble.begin(worker).await;
         let mut replies = Vec::new();
         wait_until(&format!("{trouble:?} to show"), async || {
             let more = requests(&proxy, &mut seeds).await;
-            assert_answered(&more, worker, wire, Some(trouble));
+            assert_answered(&more, worker, scene, Some(trouble));
             replies.extend(more);
             before.shows(trouble.symptom(), &proxy, &fleet, worker, &replies).await
         })
@@ -266,21 +379,34 @@ async fn after_any_fault(wire: Wire) {
             cleared(worker).await;
         }
         wait_until("it to take connections", async || {
-            TcpStream::connect(address_of(&fleet, 0)).await.is_ok()
+            TcpStream::connect(address_of(&fleet, scene.troubled)).await.is_ok()
         })
         .await;
-        // Each of its ranks does something, and tells of it.
-        for (rank, seed) in (0..2).zip(&mut seeds) {
-            wire.ask(&fleet, 0, rank, seed).await;
+        if scene.prefills == 0 {
+            has_spoken(scene, &proxy, &fleet, &mut seeds).await;
+            all_in(&proxy).await;
+        } else {
+            all_in(&proxy).await;
+            has_spoken(scene, &proxy, &fleet, &mut seeds).await;
         }
-        all_in(&proxy).await;
-        assert_equal(&proxy, &fleet, &format!("{trouble:?}")).await;
+        assert_known(scene, &proxy, &fleet, &format!("{trouble:?}")).await;
     }
-    // Of what the other worker computed it holds but the end.
-    for rank in fleet.workers()[1].stats() {
-        assert!(rank.prefill_computed_tokens / 16 > 2 * u64::from(BLOCKS_PER_RANK), "nothing was evicted");
+    assert_nothing_ran_twice(scene, &fleet);
+    if scene.prefills == 0 {
+        // Of what the other worker computed it holds but the end.
+        for rank in fleet.workers()[1].stats() {
+            assert!(
+                rank.prefill_computed_tokens / 16 > 2 * u64::from(BLOCKS_PER_RANK),
+                "nothing was evicted"
+            );
+        }
+        are_promised_what_they_hold(scene, &proxy, &fleet).await;
     }
-    // And a promise is kept on each of them.
+    fleet.stop().await;
+}
+
+/// A promise is kept on each of them; where nothing is known of a rank, nothing is promised.
+async fn are_promised_what_they_hold(scene: Scene, proxy: &Proxy, fleet: &Fleet) {
     for rank in proxy.ranks().await {
         assert_eq!(
             rank["condition"].as_u64().map(|bits| bits & crate::harness::UNTRUSTED),
@@ -290,35 +416,77 @@ async fn after_any_fault(wire: Wire) {
     }
     proxy.activate("kv", json!({})).await;
     for (seed, again) in (1_000_000..1_000_008).flat_map(|seed| [(seed, false), (seed, true)]) {
-        proxy.settled(&fleet).await;
+        if scene.wire.tells_events() {
+            proxy.settled(fleet).await;
+        }
         let reply = proxy.client.post("/v1/completions", &completion(seed, 200)).await;
-        let promised = reply.promised_tokens();
-        assert_eq!((promised, reply.cached_tokens()), if again { (192, 192) } else { (0, 0) });
+        if scene.wire.names_ranks() {
+            let promised = reply.promised_tokens();
+            assert_eq!((promised, reply.cached_tokens()), if again { (192, 192) } else { (0, 0) });
+        } else {
+            assert!(is_whole(&reply), "{}", reply.text());
+            assert_eq!(reply.header("x-rankwise-expected-cached-tokens"), "");
+        }
     }
-    fleet.stop().await;
+}
+
+async fn in_one_leg(wire: Wire) {
+    after_any_fault(Scene { wire, prefills: 0, troubled: 0 }).await;
+}
+
+/// With the trouble at one that computes prompts, and then at one that answers.
+async fn in_two_legs(wire: Wire) {
+    for troubled in [0, 2] {
+        after_any_fault(Scene { wire, prefills: 2, troubled }).await;
+    }
 }
 
 #[tokio::test]
 async fn of_vllm() {
-    after_any_fault(Wire::Vllm).await;
+    in_one_leg(Wire::Vllm).await;
 }
 
 #[tokio::test]
 async fn of_sglang() {
-    after_any_fault(Wire::Sglang).await;
+    in_one_leg(Wire::Sglang).await;
 }
 
 #[tokio::test]
 async fn of_trtllm_behind_the_shim() {
-    after_any_fault(Wire::Trtllm).await;
+    in_one_leg(Wire::Trtllm).await;
 }
 
 #[tokio::test]
 async fn of_trtllm_that_is_drained() {
-    after_any_fault(Wire::TrtllmDrained).await;
+    in_one_leg(Wire::TrtllmDrained).await;
+}
+
+#[tokio::test]
+async fn of_trtllm_that_is_drained_and_chooses_the_rank() {
+    in_one_leg(Wire::TrtllmBare).await;
 }
 
 #[tokio::test]
 async fn of_workers_behind_dynamo() {
-    after_any_fault(Wire::Dynamo).await;
+    in_one_leg(Wire::Dynamo).await;
+}
+
+#[tokio::test]
+async fn of_servers_that_tell_nothing() {
+    in_one_leg(Wire::Generic).await;
+}
+
+#[tokio::test]
+async fn of_vllm_in_two_legs() {
+    in_two_legs(Wire::Vllm).await;
+}
+
+#[tokio::test]
+async fn of_sglang_in_two_legs() {
+    in_two_legs(Wire::Sglang).await;
+}
+
+#[tokio::test]
+async fn of_trtllm_in_two_legs() {
+    in_two_legs(Wire::Trtllm).await;
 }

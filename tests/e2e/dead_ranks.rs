@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::StatusCode;
-use rankwise_sim::{Fault, Fleet, FleetSpec};
+use rankwise_sim::{Fault, Fleet, FleetSpec, Micros};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -118,6 +119,95 @@ async fn a_rank_that_dies_under_load_takes_what_it_had_and_no_more() {
     let replies = all_at_once(&proxy, COMPLETIONS, bodies, 4).await;
     assert!(replies.iter().all(is_whole));
     assert!(replies.iter().any(|reply| place(reply) == dead()), "it gets nothing");
+    proxy.settled(&fleet).await;
+    fleet.stop().await;
+}
+
+/// As a real vLLM's, whose server takes seconds to notice: what was there is answered 500 then, what comes later never, and at last the
+/// whole worker goes. The rank's event socket closes at once, so nobody else has to find that out.
+#[tokio::test]
+async fn a_rank_that_dies_unnoticed_takes_what_it_had_and_no_more() {
+    const LANES: usize = 12;
+    const RANKS: usize = 6;
+    const UNNOTICED: Duration = Duration::from_secs(5);
+    let fleet = fleet(FleetSpec { workers: 2, ranks: 3, speed: 20.0, ..FleetSpec::default() }).await;
+    let config = format!("{UNWATCHED}  health: {{ proof_timeout: 2s, slow_start: 1ms }}\n");
+    let proxy = Proxy::configured(&fleet, &config, &[]).await;
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
+    let worker = &fleet.workers()[0];
+    let bodies: Vec<Value> = (0..240)
+        .map(|seed| {
+            let mut body = streamed(completion(seed, 200));
+            body["stream"] = (seed % 2 == 0).into();
+            body["max_tokens"] = 60.into();
+            body
+        })
+        .collect();
+    let load = all_at_once(&proxy, COMPLETIONS, bodies, LANES);
+    let in_flight = || -> usize {
+        let ranks = fleet.workers().iter().flat_map(|worker| worker.stats());
+        ranks.map(|rank| rank.running + rank.waiting).sum()
+    };
+    let death = async {
+        wait_until("requests to flow", async || arrivals(&fleet).len() > 40).await;
+        fleet.hold();
+        wait_until("all to be at an engine, and that rank to be busy", async || {
+            let is_there = in_flight() == LANES && worker.stats()[1].running > 0;
+            if !is_there {
+                let until = Micros(fleet.now().0 + 1000);
+                fleet.advance(Micros(1000));
+                wait_until("a little to pass", async || fleet.now() >= until).await;
+            }
+            is_there
+        })
+        .await;
+        let rank = worker.stats()[1];
+        worker.fault(Fault::DyingRank(1, UNNOTICED));
+        // Before anybody is told by an answer: engines are held.
+        only_that_is_out(&proxy).await;
+        fleet.release();
+        rank.running + rank.waiting
+    };
+    let (replies, was_there) = tokio::join!(load, death);
+    let page = proxy.metrics().await;
+    let out = |reason: &str| {
+        let labels = ["worker=\"w0\"", "dp_rank=\"1\"", &format!("reason=\"{reason}\"")];
+        metric(&page, "rankwise_ranks_taken_out_total", &labels)
+    };
+    assert_eq!((out("events_closed"), out("server_error")), (1.0, 0.0));
+
+    let broken: Vec<&Reply> = replies.iter().filter(|reply| !is_whole(reply)).collect();
+    assert!(was_there > 0, "nothing was there: nothing is shown");
+    assert_eq!(broken.len(), was_there, "what was there, and no other");
+    for reply in broken {
+        assert_eq!(place(reply), dead(), "{}", reply.text());
+        if reply.status == StatusCode::OK {
+            let events = reply.events();
+            let [.., error, done] = events.as_slice() else { panic!("{events:?}") };
+            assert!(error.contains("\"error\"") && done == "[DONE]", "{events:?}");
+        } else {
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{}", reply.text());
+        }
+    }
+    assert_nothing_ran_twice(&fleet);
+    all_others_serve(&proxy, RANKS).await;
+
+    worker.heal();
+    all_in(&proxy).await;
+    proxy.settled(&fleet).await;
+    let again = || (9000..9060).map(|seed| completion(seed, 50)).collect();
+    let replies = all_at_once(&proxy, COMPLETIONS, again(), 4).await;
+    assert!(replies.iter().all(is_whole) && replies.iter().any(|reply| place(reply) == dead()));
+
+    // And once more, with what a real one does at last.
+    worker.fault(Fault::DyingRank(1, UNNOTICED));
+    only_that_is_out(&proxy).await;
+    worker.stop().await;
+    let replies = all_at_once(&proxy, COMPLETIONS, again(), 4).await;
+    assert!(replies.iter().all(|reply| is_whole(reply) && place(reply).0 == "w1"));
+    worker.heal();
+    worker.start().await.expect("the same ports");
+    all_in(&proxy).await;
     proxy.settled(&fleet).await;
     fleet.stop().await;
 }

@@ -109,6 +109,33 @@ async fn workers_of_a_file_come_change_and_go_under_traffic() {
     fleet.stop().await;
 }
 
+/// Whoever is to take its place never comes.
+#[tokio::test]
+async fn a_worker_that_nobody_relieves_leaves_when_its_time_is_over() {
+    let fleet = fleet(FleetSpec { workers: 2, ranks: 1, ..fast() }).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("workers.json");
+    write(&path, &named(&fleet, &[0], &json!({})));
+    let file = path.display();
+    let config = format!(
+        "pools: [{{ name: main, discovery: {{ file: '{file}', interval: 50ms, handover_timeout: 5s }} }}]\n"
+    );
+    let proxy = Proxy::configured_with(&config, &[]).await;
+    become_ready(&proxy, &["w0"], "file").await;
+    fleet.workers()[1].stop().await;
+    write(&path, &named(&fleet, &[1], &json!({})));
+    let said = |what: &str| proxy.log().iter().any(|line| line.contains(what) && line.contains("w0"));
+    wait_until("it to be taken note of", async || said("worker is no longer named")).await;
+    // Nobody else may be picked: it stays, and serves.
+    assert_eq!(proxy.client.chat(&chat("hello")).await.header("x-rankwise-worker"), "w0");
+    wait_until("it to leave all the same", async || proxy.ranks().await.is_empty()).await;
+    let reply = proxy.client.chat(&chat("hello")).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    fleet.workers()[1].start().await.expect("the same ports");
+    become_ready(&proxy, &["w1"], "file").await;
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn what_one_source_names_no_other_takes_back() {
     let fleet = fleet(FleetSpec { workers: 2, ranks: 1, ..fast() }).await;

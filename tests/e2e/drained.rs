@@ -148,6 +148,53 @@ async fn events_that_overflow_leave_a_rank_in_doubt_until_what_was_lost_is_gone(
     fleet.stop().await;
 }
 
+/// An answer of more bytes than may be is lost, and with it what its ranks hold; from an empty cache on it is exact again.
+#[tokio::test]
+async fn an_answer_that_is_too_long_empties_the_ranks() {
+    let fleet = fleet(servers(1)).await;
+    let (worker, server) = (&fleet.workers()[0], address_of(&fleet, 0));
+    let entry = json!({
+        "name": "w0", "url": worker.url(), "engine": "trtllm", "ranks": 2, "block_size": 16, "drain_events": true,
+    });
+    let pool = json!({ "tokenizer": worker.tokenizer_folder(), "workers": [entry] });
+    // Enough for what one of these prompts tells, which is some 14 KiB, and not for ten.
+    let limits = json!({ "events": { "drain_bytes_max": "64Ki" } });
+    let proxy = Proxy::configured_with(&json!({ "pools": [pool], "limits": limits }).to_string(), &[]).await;
+    proxy.all_ready(&fleet).await;
+    assert_eq!(exact(&proxy, &fleet, (0..2).chain(0..2)).await, 2 * 192);
+
+    let before = worker.stats()[0].requests;
+    fleet.hold();
+    let mut asked = JoinSet::new();
+    for seed in 100..110 {
+        asked.spawn(ask_server(server, Some(0), seed));
+    }
+    wait_until("all to have come", async || worker.stats()[0].requests == before + 10).await;
+    // They are computed in two steps, of which each tells more than may be.
+    fleet.release();
+    asked.join_all().await;
+    wait_until("it to be said", async || {
+        proxy.log().iter().any(|line| line.contains("events not drained") && line.contains("length limit"))
+    })
+    .await;
+    wait_until("both ranks to be emptied", async || {
+        let ranks = proxy.ranks().await;
+        untrusted(&proxy).await == [0, 1] && ranks.iter().all(|rank| rank["index"]["blocks"] == 0)
+    })
+    .await;
+    for seed in (0..2).chain(100..104) {
+        assert_eq!(ask(&proxy, seed).await.promised_tokens(), 0, "prompt {seed}");
+    }
+
+    wait_until("the engine to be idle", async || worker.clear_caches()).await;
+    for (rank, seed) in [(0, 1000), (1, 1001)] {
+        ask_server(server, Some(rank), seed).await;
+    }
+    wait_until("the ranks to be trusted again", async || untrusted(&proxy).await.is_empty()).await;
+    assert_eq!(exact(&proxy, &fleet, (2000..2004).chain(2000..2004)).await, 4 * 192);
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn two_that_drain_a_server_notice_and_promise_nothing_wrong() {
     let fleet = fleet(servers(1)).await;

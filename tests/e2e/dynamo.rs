@@ -6,7 +6,8 @@ use rankwise_sim::{Fleet, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Proxy, Wire, all_in, arrival_of, assert_pinned, chat, fast, fleet, out, text, wait_until,
+    Merger, Proxy, Wire, all_in, arrival_of, assert_pinned, chat, config_file, fast, fleet, out, text,
+    wait_until,
 };
 
 const ID: &str = "x-worker-instance-id";
@@ -209,6 +210,59 @@ async fn an_entry_whose_worker_no_event_shows_is_given_nothing_and_says_so() {
     .await;
     proxy.activate("round-robin", json!({ "pin": "rank" })).await;
     assert_eq!(proxy.ranks().await.len(), 2);
+    assert_eq!(served(&proxy, &fleet, 0..8).await, [0; 8]);
+    fleet.stop().await;
+}
+
+/// Starts a proxy in front of workers that share a frontend, and has them all compute at once what each entry asks them to tell them
+/// apart: `asked` requests.
+async fn identifying(fleet: &Fleet, entries: &[Value], asked: usize) -> Proxy {
+    let pool = json!({ "tokenizer": fleet.workers()[0].tokenizer_folder(), "workers": entries });
+    let config = json!({ "pools": [pool], "limits": looked_after() });
+    let (_folder, flags) = config_file(&config.to_string());
+    fleet.hold();
+    let proxy = Proxy::start(&flags).await;
+    let in_flight = || -> usize {
+        let ranks = fleet.workers().iter().flat_map(|worker| worker.stats());
+        ranks.map(|rank| rank.running + rank.waiting).sum()
+    };
+    wait_until("all to be asked", async || in_flight() == asked).await;
+    fleet.release();
+    proxy
+}
+
+async fn is_said(proxy: &Proxy, what: &str) {
+    wait_until(&format!("it to be said that {what:?}"), async || {
+        proxy.log().iter().any(|line| line.contains("no answer yet") && line.contains(what))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_that_tells_of_several_workers_says_of_none_that_it_is_meant() {
+    let fleet = two_behind_one_frontend().await;
+    let ports: Vec<_> = fleet.workers().iter().filter_map(|worker| worker.event_endpoint(0)).collect();
+    let both = Merger::of(&ports).await;
+    let mut only = entry(&fleet, 0);
+    only["events"][0]["endpoint"] = both.endpoint().into();
+    let proxy = identifying(&fleet, &[only], 2).await;
+    is_said(&proxy, "it is not one worker's alone").await;
+    assert!(proxy.ranks().await.is_empty());
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_two_entries_find_is_the_firsts_and_the_other_is_told() {
+    let fleet = two_behind_one_frontend().await;
+    let copy = Merger::of(&[fleet.workers()[0].event_endpoint(0).expect("a rank")]).await;
+    let mut entries = [entry(&fleet, 0), entry(&fleet, 1)];
+    entries[1]["events"][0]["endpoint"] = copy.endpoint().into();
+    let proxy = identifying(&fleet, &entries, 4).await;
+    is_said(&proxy, "whose events come from elsewhere").await;
+    proxy.ready().await;
+    let ranks = proxy.ranks().await;
+    assert!(ranks.len() == 2 && ranks[0]["worker"] == ranks[1]["worker"], "{ranks:?}");
+    proxy.activate("round-robin", json!({ "pin": "rank" })).await;
     assert_eq!(served(&proxy, &fleet, 0..8).await, [0; 8]);
     fleet.stop().await;
 }

@@ -337,3 +337,68 @@ async fn events_of_another_block_size_are_counted_and_named() {
         fleet.stop().await;
     }
 }
+
+/// While an event is due that no replay brings, what the rank evicted since is not known: it is not relied on, and nothing is forgotten,
+/// until the event has come.
+#[tokio::test]
+async fn a_rank_whose_events_are_late_is_not_trusted_until_they_have_come() {
+    let fleet = fleet(two_ranks()).await;
+    let config = json!({
+        "decisions": { "sample_permille": 1000 }, "limits": { "events": { "lag_max": "300ms", "timeout": "2s" } },
+        "listeners": [{ "address": "127.0.0.1:0", "trust_pins": true }],
+    });
+    let proxy = Proxy::configured(&fleet, &config.to_string(), &["--policy", "kv"]).await;
+    let worker = &fleet.workers()[0];
+    for (number, seed) in [(0, 0), (1, 1)] {
+        ask_engine(&fleet, 0, number, &completion(seed, 200)).await;
+    }
+    exact(&proxy, &fleet, 0..2).await;
+    proxy.settled(&fleet).await;
+    let condition = async |number| rank(&proxy, "w0", number).await["condition"].as_u64().expect("bits");
+    let untrusted = async |rank| sum(&proxy, "rankwise_kv_index_untrusted", &["worker=\"w0\"", rank]).await;
+    let held = worker.cache(0).len();
+
+    // The next two batches do not come, nor does the replay for which the third one asks.
+    [Fault::NoReplay, Fault::DropEvents(2)].into_iter().for_each(|fault| worker.fault(fault));
+    for seed in 100..102 {
+        ask_engine(&fleet, 0, 0, &completion(seed, 200)).await;
+    }
+    worker.fault(Fault::DropEvents(0));
+    ask_engine(&fleet, 0, 0, &completion(102, 200)).await;
+    wait_until("the rank to lose trust", async || condition(0).await & UNTRUSTED != 0).await;
+    let late = rank(&proxy, "w0", 0).await;
+    assert!(late["index"]["event_lag_ms"].as_u64() >= Some(300), "{late}");
+    assert_eq!(late["index"]["blocks"].as_u64(), Some(held as u64), "it is behind, not empty");
+    assert_eq!((untrusted("dp_rank=\"0\"").await, untrusted("dp_rank=\"1\"").await), (1.0, 0.0));
+    assert!(sum(&proxy, "rankwise_kv_event_lag_seconds", &["dp_rank=\"0\""]).await >= 0.3);
+    assert_eq!(condition(1).await & UNTRUSTED, 0, "the other one's are all there");
+
+    // A policy is told, and nothing is promised.
+    let receipt = proxy.receipt(&ask(&proxy, 200).await).await;
+    let told = |name: &str| -> Vec<u64> {
+        let columns = receipt["columns"].as_array().expect("columns");
+        let at = columns.iter().position(|column| column == name).expect("the column");
+        let rows = receipt["rows"].as_array().expect("rows");
+        rows.iter().map(|row| row["figures"][at].as_u64().expect("a number")).collect()
+    };
+    let (lags, conditions) = (told("event-lag-ms"), told("condition"));
+    assert!(lags[0] >= 300 && lags[1] == 0, "{lags:?}");
+    assert_eq!([conditions[0] & UNTRUSTED, conditions[1] & UNTRUSTED], [UNTRUSTED, 0]);
+    for (number, promised) in [("0", ""), ("1", "192")] {
+        let own = [("x-rankwise-worker", "w0"), ("x-rankwise-dp-rank", number)];
+        let body = completion(number.parse().expect("a seed"), 200).to_string();
+        let reply = proxy.client.send(http::Method::POST, COMPLETIONS, &own, body).await;
+        assert_eq!(
+            (reply.cached_tokens(), reply.header("x-rankwise-expected-cached-tokens")),
+            (192, promised)
+        );
+    }
+
+    worker.heal();
+    wait_until("what was missing to have come", async || condition(0).await & UNTRUSTED == 0).await;
+    proxy.settled(&fleet).await;
+    assert_eq!(sum(&proxy, "rankwise_kv_index_untrusted", &[]).await, 0.0);
+    let cached = exact(&proxy, &fleet, (0..2).chain(100..103)).await;
+    assert_eq!(cached, 5 * 192);
+    fleet.stop().await;
+}

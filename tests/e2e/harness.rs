@@ -24,7 +24,7 @@ pub use lanes::{all_at_once, all_in_step};
 pub use metrics::metric;
 pub use promises::{ask, exact};
 pub use proxy::{Proxy, config_file};
-pub use publisher::Publisher;
+pub use publisher::{Merger, Publisher};
 pub use raw_engine::RawEngine;
 pub use wait::wait_until;
 pub use wire::Wire;

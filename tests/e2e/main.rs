@@ -50,5 +50,6 @@ mod strict;
 mod tiers;
 mod trtllm;
 mod unpinned;
+mod unreachable;
 mod warm;
 mod workers;

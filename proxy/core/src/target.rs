@@ -1,14 +1,13 @@
 //! One routing target, a (worker, dp rank) pair: what it is, and what its owners last said about it.
 
+mod feed;
 mod phases;
 
-use std::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::ids::{BlockSize, DpRank, GroupId, Millis, TargetId, WorkerId};
 use crate::policy::UNKNOWN;
+pub use feed::FeedState;
 pub use phases::Phases;
 
 /// What a target is. Fixed while the worker is known; a worker that changes gets new targets.
@@ -60,9 +59,9 @@ impl Target {
     }
 
     /// What the policy should know about it: by its health and by its feed.
-    pub fn condition(&self) -> Condition {
+    pub fn condition(&self, now: Millis) -> Condition {
         let mut condition = self.health.condition();
-        if !self.feed.is_trusted() {
+        if !self.feed.is_trusted() || self.feed.is_late(now) {
             condition = condition.and(Condition::UNTRUSTED);
         }
         if self.feed.is_contradicted() {
@@ -245,70 +244,5 @@ impl EngineLoad {
             u64::MAX => UNKNOWN,
             at => u32::try_from(now.since(Millis(at))).unwrap_or(UNKNOWN - 1),
         }
-    }
-}
-
-/// How far the rank's event feed is behind, and whether what it wrote can be relied on.
-#[derive(Debug)]
-pub struct FeedState {
-    trusted: AtomicBool,
-    contradicted: AtomicBool,
-    missing_since_ms: AtomicU64,
-    next_sequence: AtomicU64,
-}
-
-impl Default for FeedState {
-    fn default() -> Self {
-        Self {
-            trusted: AtomicBool::new(false),
-            contradicted: AtomicBool::new(false),
-            missing_since_ms: AtomicU64::new(u64::MAX),
-            next_sequence: AtomicU64::new(u64::MAX),
-        }
-    }
-}
-
-impl FeedState {
-    /// Whether the rank's events name other blocks than its prompts were predicted to have.
-    pub fn is_contradicted(&self) -> bool {
-        self.contradicted.load(Relaxed)
-    }
-
-    /// Says whether they do.
-    pub fn set_contradicted(&self, contradicted: bool) {
-        self.contradicted.store(contradicted, Relaxed);
-    }
-
-    /// Whether the index of this rank can be relied on. It cannot until a feed has said so.
-    pub fn is_trusted(&self) -> bool {
-        self.trusted.load(Relaxed)
-    }
-
-    /// Says whether it can.
-    pub fn set_trusted(&self, trusted: bool) {
-        self.trusted.store(trusted, Relaxed);
-    }
-
-    /// Since when an event is due and missing; `None` when nothing is.
-    pub fn set_missing_since(&self, since: Option<Millis>) {
-        self.missing_since_ms.store(since.map_or(u64::MAX, |at| at.0), Relaxed);
-    }
-
-    /// Age of the oldest event that is due and missing, ms.
-    pub fn lag_ms(&self, now: Millis) -> u32 {
-        match self.missing_since_ms.load(Relaxed) {
-            u64::MAX => 0,
-            since => u32::try_from(now.since(Millis(since))).unwrap_or(UNKNOWN - 1),
-        }
-    }
-
-    /// The sequence number of the message that comes next, once everything before it is in the index; `None` when any would do.
-    pub fn set_next_sequence(&self, sequence: Option<u64>) {
-        self.next_sequence.store(sequence.unwrap_or(u64::MAX), Release);
-    }
-
-    /// That number. An index read after it holds at least what came before it.
-    pub fn next_sequence(&self) -> Option<u64> {
-        Some(self.next_sequence.load(Acquire)).filter(|sequence| *sequence != u64::MAX)
     }
 }

@@ -61,7 +61,7 @@ fn rank(pool: &Pool, worker: &Worker, rank: &Rank) -> Value {
         "dp_rank": target.spec.rank.0,
         "group": target.spec.group.0,
         "availability": target.health.availability().name(),
-        "condition": target.condition().0,
+        "condition": target.condition(now).0,
         "weight_permille": target.health.weight_permille(),
         "health": {
             "out": health.out.map(Failure::name),

@@ -310,6 +310,11 @@ pub struct EventLimits {
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub timeout: Duration,
+    /// Longest time that an event may be due and missing, because a replay does not come or the rank is not connected. After it the
+    /// rank is `untrusted` and nothing is promised of it, until the event has come.
+    #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
+    pub lag_max: Duration,
     /// Longest pause between two reads of a worker with `drain_events` that has nothing to tell. After events pauses begin at 5 ms
     /// and double up to this. What the engine tells meanwhile waits in its own buffer, which may overflow.
     #[serde(with = "duration")]
@@ -331,6 +336,7 @@ impl Default for EventLimits {
             batches_max: size(4096),
             message_bytes_max: 16 << 20,
             timeout: Duration::from_secs(5),
+            lag_max: Duration::from_secs(2),
             drain_interval: Duration::from_millis(20),
             drain_timeout: Duration::from_secs(10),
             drain_bytes_max: 256 << 20,

@@ -80,6 +80,8 @@ pub struct ProbeLimits {
     pub bytes_max: usize,
     /// Longest wait.
     pub timeout: Duration,
+    /// Of that for the TCP connection.
+    pub connect_timeout: Duration,
     /// Most ranks of a worker.
     pub ranks_max: u32,
 }

@@ -112,6 +112,8 @@ impl Registration {
                 pinnable: pin.is_some(),
                 phases,
             });
+            let lag_max = u64::try_from(events.lag_max.as_millis()).unwrap_or(u64::MAX);
+            target.feed.set_late_after_ms(lag_max);
             let metrics = pool.shared_metrics.target(&pool.name, &config.name, &rank.header_rank.to_string());
             let mut condition = if pin.is_none() { Condition::NOT_PINNABLE } else { Condition::default() };
             let mut has_events = false;
@@ -153,6 +155,7 @@ impl Registration {
                     promises: Arc::clone(&promises),
                     emptied: told_emptied,
                     alarm: Arc::clone(&alarm),
+                    late: false,
                 };
                 has_events = true;
                 feeds.spawn(feeds::run(feed, stop.clone()));
@@ -351,8 +354,11 @@ fn drain_feed(
         // Together no more than the index, which would forget them anyway.
         held_max: pool.state.config().index_blocks_max / ranks.len().max(1),
     };
-    let origin =
-        Origin { address: config.url.authority(), headers: config.headers.iter().cloned().collect() };
+    let origin = Origin {
+        address: config.url.authority(),
+        headers: config.headers.iter().cloned().collect(),
+        connect_timeout: limits.timeout,
+    };
     DrainFeed {
         pool: Arc::clone(pool),
         ranks: ranks

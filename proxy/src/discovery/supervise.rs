@@ -99,6 +99,7 @@ impl Supervision {
         let by_config = Origin {
             address: self.config.url.authority(),
             headers: self.config.headers.iter().cloned().collect(),
+            connect_timeout: self.probe.connect_timeout,
         };
         let alarm = Arc::new(Notify::new());
         let mut slowly = self.joins;

@@ -55,6 +55,7 @@ impl Supervisors {
             probe: ProbeLimits {
                 bytes_max: self.upstream.probe_bytes_max,
                 timeout: self.upstream.probe_timeout,
+                connect_timeout: self.upstream.connect_timeout,
                 ranks_max: self.upstream.ranks_per_worker_max.get(),
             },
             health_interval: self.upstream.probe_interval,

@@ -1,4 +1,9 @@
 //! Who names workers: the config, the admin API, a file, DNS. Each names all that it knows at once, as a set.
+//!
+//! That is all there is between a source and the rest: a watch of Kubernetes' EndpointSlices would be a variant of [`Source`] and a task
+//! beside those of `sources` that makes a [`config::Worker`](crate::config::Worker) of each ready endpoint, its template from the config as
+//! for DNS, and hands the whole list to [`Roster::apply`](super::Roster::apply) whenever it changes. What is new, described otherwise or gone,
+//! who waits for whom and what drains is found there, from one list to the next, so events that are missed or come twice do no harm.
 
 use crate::config::Worker;
 

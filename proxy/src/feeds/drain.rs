@@ -164,7 +164,11 @@ impl DrainFeed {
                 if gone {
                     self.alarm.notify_one();
                 }
-                self.drain.failed(gone, clock::now(), &mut actions);
+                match error {
+                    // What it began to tell it has told, and tells nobody again.
+                    FetchError::Body(_) => self.drain.unreadable(&mut actions),
+                    _ => self.drain.failed(gone, clock::now(), &mut actions),
+                }
                 Err(format!("{PATH}: {error}"))
             }
         };

@@ -68,8 +68,20 @@ pub struct EventFeed {
     pub promises: Arc<Promises>,
     /// Told by the supervisor that the rank's part of the index was emptied.
     pub emptied: Arc<Notify>,
-    /// Wakes the worker's supervisor: a publisher that goes away may be the first sign of a restart.
+    /// Wakes the worker's supervisor.
     pub alarm: Arc<Notify>,
+    /// Whether it was late when it was last looked at.
+    pub late: bool,
+}
+
+/// Why it is not connected any more.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    /// The rank's end of it was closed.
+    #[error("the publisher closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Failed(#[from] zeromq::ZmqError),
 }
 
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -102,7 +114,14 @@ impl EventFeed {
                     tracing::warn!(place = self.place, %error, "events disconnected");
                     let mut actions = Vec::new();
                     self.feed.disconnected(clock::now());
-                    self.alarm.notify_one();
+                    match error {
+                        // The socket lives and dies with the rank's process.
+                        Lost::Closed => {
+                            self.target.feed.set_closed(true);
+                            self.pool.publisher_gone(&self.target);
+                        }
+                        Lost::Failed(_) => self.alarm.notify_one(),
+                    }
                     self.act(&mut actions, &mut Replays::default());
                 }
                 Err(error) => tracing::debug!(place = self.place, %error, "events not connected"),
@@ -116,7 +135,7 @@ impl EventFeed {
     }
 
     /// Reads until the connection is gone.
-    async fn listen(&mut self, mut socket: SubSocket) -> zeromq::ZmqError {
+    async fn listen(&mut self, mut socket: SubSocket) -> Lost {
         let mut monitor = socket.monitor();
         let mut replays = Replays::default();
         let mut actions = Vec::new();
@@ -135,10 +154,10 @@ impl EventFeed {
                         self.metrics.event_messages.inc();
                         self.feed.live(&message.into_vec(), clock::now(), &mut actions);
                     }
-                    Err(error) => return error,
+                    Err(error) => return error.into(),
                 },
                 event = monitor.next() => if let Some(SocketEvent::Disconnected(_)) | None = event {
-                    return zeromq::ZmqError::Other("the publisher closed the connection");
+                    return Lost::Closed;
                 },
                 reply = replays.next() => match reply {
                     ReplayReply::Message { id, frames } => self.feed.replay(id, &frames, clock::now(), &mut actions),
@@ -267,6 +286,18 @@ impl EventFeed {
             .event_connected
             .set(i64::from(live && self.feed.completeness() == Completeness::Complete));
         self.target.feed.set_missing_since(self.feed.missing_since());
+        if live {
+            self.target.feed.set_closed(false);
+        }
+        let late = self.target.feed.is_late(clock::now());
+        if std::mem::replace(&mut self.late, late) != late {
+            match late {
+                true => {
+                    tracing::warn!(place = self.place, "events are missing: not trusted until they have come")
+                }
+                false => tracing::info!(place = self.place, "events have caught up"),
+            }
+        }
         self.target.feed.set_next_sequence(self.feed.expected());
         self.target.feed.set_trusted(self.feed.completeness() != Completeness::Unreplayed);
     }

@@ -13,6 +13,10 @@ pub enum Failure {
     ErrorInAnswer,
     /// No answer in time, or no more of it.
     Silent,
+    /// No connection in time.
+    Unreachable,
+    /// Its event publisher closed the connection.
+    EventsClosed,
     /// The proxy's own request was not served.
     Unproven,
     /// Another rank served what was pinned to it.
@@ -21,8 +25,21 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Broken, Self::ServerError, Self::ErrorInAnswer, Self::Silent, Self::Unproven, Self::Disobeyed];
+    pub const ALL: [Self; 8] = [
+        Self::Broken,
+        Self::ServerError,
+        Self::ErrorInAnswer,
+        Self::Silent,
+        Self::Unreachable,
+        Self::EventsClosed,
+        Self::Unproven,
+        Self::Disobeyed,
+    ];
+
+    /// Whether it may be the fault of the request that met it.
+    fn may_be_the_requests(self) -> bool {
+        !matches!(self, Self::Unreachable | Self::EventsClosed)
+    }
 
     /// The label in metrics and the admin API.
     pub fn name(self) -> &'static str {
@@ -31,6 +48,8 @@ impl Failure {
             Self::ServerError => "server_error",
             Self::ErrorInAnswer => "error_in_answer",
             Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
+            Self::EventsClosed => "events_closed",
             Self::Unproven => "unproven",
             Self::Disobeyed => "disobeyed",
         }
@@ -103,6 +122,11 @@ impl Breaker {
         self.out.map(|out| (out.why, out.since))
     }
 
+    /// Whether a request has failed since its last proof.
+    pub(super) fn is_accused(&self) -> bool {
+        self.accused
+    }
+
     /// When it has to prove itself; `None`: it need not.
     pub(super) fn due(&self) -> Option<Millis> {
         self.out.map(|out| out.due).or(self.doubted)
@@ -130,7 +154,8 @@ impl Breaker {
         self.accused = true;
         let settings = self.settings;
         let mut due = now;
-        if self.is_counting(now)
+        if why.may_be_the_requests()
+            && self.is_counting(now)
             && let Some(window) = &mut self.window
         {
             window.failed = window.failed.saturating_add(1);

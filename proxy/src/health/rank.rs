@@ -204,6 +204,11 @@ impl RankHealth {
         self.wake.notified().await;
     }
 
+    /// Whether a request has failed there since it last proved itself.
+    pub fn is_accused(&self) -> bool {
+        self.state.lock().breaker.is_accused()
+    }
+
     /// How it stands.
     pub fn report(&self) -> HealthReport {
         let state = self.state.lock();

@@ -4,7 +4,7 @@
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 use rankwise_core::policy::UNKNOWN;
-use rankwise_core::target::Availability;
+use rankwise_core::target::{Availability, Condition};
 
 use super::Metrics;
 use crate::clock;
@@ -28,6 +28,7 @@ struct Page {
     cached_blocks: GaugeVec,
     capacity_blocks: GaugeVec,
     event_lag: GaugeVec,
+    untrusted: GaugeVec,
     pending_confirmed: IntCounterVec,
     parity: IntCounterVec,
     approximate: GaugeVec,
@@ -110,6 +111,11 @@ impl Page {
                 "Age of the oldest KV event that is due and missing.",
                 TARGET,
             )?,
+            untrusted: gauge(
+                "rankwise_kv_index_untrusted",
+                "1 while what the index holds of a rank is not relied on.",
+                TARGET,
+            )?,
             imbalance: gauge(
                 "rankwise_group_imbalance_ratio",
                 "Most booked blocks on a rank of a lockstep group over the group's mean; 1 is even.",
@@ -174,6 +180,8 @@ impl Page {
                 set(&self.cached_blocks, pool.state.cached_blocks(target.id).into());
                 set(&self.capacity_blocks, target.spec.capacity_blocks.into());
                 set(&self.event_lag, f64::from(target.feed.lag_ms(now)) / 1000.0);
+                let untrusted = target.condition(now).has(Condition::UNTRUSTED);
+                set(&self.untrusted, f64::from(u8::from(untrusted)));
                 let pending = pool.state.pending_report(target.id).unwrap_or_default();
                 for (result, count) in
                     [("confirmed", pending.confirmed), ("unconfirmed", pending.unconfirmed)]

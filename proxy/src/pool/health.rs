@@ -14,11 +14,46 @@ impl Pool {
     /// The rank is taken out at once and has to prove itself, unless it is the last that may be picked: what it answers is better
     /// than no answer for certain. Its worker is looked at too.
     pub fn rank_failed(&self, worker: &Worker, rank: &Rank, failure: Failure) {
-        let dp_rank = rank.target.spec.rank.0;
-        if rank.health.failed(failure, clock::now(), || self.is_last(&rank.target)) {
+        self.ranks_failed(worker, std::slice::from_ref(rank), failure);
+    }
+
+    /// No connection to a worker within the time for that: one address serves all of its ranks.
+    pub fn worker_unreachable(&self, worker: &Worker) {
+        self.ranks_failed(worker, &worker.ranks, Failure::Unreachable);
+    }
+
+    /// A request failed at a rank that the engine chose. Where it always does, the ranks stand for the worker, and are taken out with
+    /// it; else each has to prove itself, and serves meanwhile.
+    pub fn some_rank_failed(&self, worker: &Worker, failure: Failure) {
+        if worker.ranks.iter().any(|rank| rank.target.spec.pinnable) {
+            worker.ranks.iter().for_each(|rank| rank.health.doubt(clock::now()));
+            worker.look_after();
+        } else {
+            self.ranks_failed(worker, &worker.ranks, failure);
+        }
+    }
+
+    /// The event publisher of a rank closed its connection, as by the end of the rank's process, which requests may notice much later.
+    pub fn publisher_gone(&self, target: &Target) {
+        let workers = self.workers.current();
+        let Some(worker) = workers.get(target.spec.worker) else { return };
+        if let Some(rank) = worker.ranks.iter().find(|rank| rank.target.id == target.id) {
+            self.rank_failed(worker, rank, Failure::EventsClosed);
+        }
+    }
+
+    fn ranks_failed(&self, worker: &Worker, ranks: &[Rank], failure: Failure) {
+        let now = clock::now();
+        let mut any_out = false;
+        for rank in
+            ranks.iter().filter(|rank| rank.health.failed(failure, now, || self.is_last(&rank.target)))
+        {
             rank.metrics.taken_out(failure);
-            let failure = failure.name();
+            let (dp_rank, failure) = (rank.target.spec.rank.0, failure.name());
             tracing::warn!(pool = self.name, worker = worker.name(), dp_rank, failure, "rank taken out");
+            any_out = true;
+        }
+        if any_out {
             self.load_changed();
             self.doubt_others(worker);
         }

@@ -84,7 +84,11 @@ impl RemoteTokenizer {
             return Some(ids.to_vec());
         }
         let worker = any_worker(workers)?;
-        let origin = Origin { address: worker.address.clone(), headers: worker.headers.clone() };
+        let origin = Origin {
+            address: worker.address.clone(),
+            headers: worker.headers.clone(),
+            connect_timeout: self.limits.timeout,
+        };
         let answer = origin
             .post("/tokenize", Bytes::from(request), self.limits.answer_bytes_max, self.limits.timeout)
             .await;

@@ -93,10 +93,12 @@ impl Attendant<'_> {
     }
 
     async fn verdict(&self, rank: &Rank) -> Verdict {
-        // Where no rank can be named there is none to be proven: its worker has to live. Nor can one that waits for another leg.
+        // One that waits for another leg cannot prove itself: its worker has to live. Where no rank can be named, too, until a request
+        // has failed there: that the worker serves is then to be seen.
         let is_half = self.worker.role != Role::Aggregated
             && self.worker.engine.transfer() == Some(Transfer::BootstrapRoom);
-        if !rank.target.spec.pinnable || is_half || !self.settings.prove_ranks {
+        let is_nameless = !rank.target.spec.pinnable && !rank.health.is_accused();
+        if is_nameless || is_half || !self.settings.prove_ranks {
             return self.lives().await;
         }
         prove(self.pool, self.worker, rank, self.origin, self.settings.proof_timeout).await

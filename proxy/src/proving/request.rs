@@ -61,7 +61,8 @@ pub(super) async fn prove(
     timeout: Duration,
 ) -> Verdict {
     let block_size = rank.target.spec.block_size;
-    let seen = rank.has_events && block_size.0 <= BLOCK_TOKENS_MAX;
+    // Where no rank can be named, whose events tell of it says nothing.
+    let seen = rank.has_events && rank.target.spec.pinnable && block_size.0 <= BLOCK_TOKENS_MAX;
     let tokens = tokens(if seen { block_size.0.max(TOKENS_MIN) } else { TOKENS_MIN });
     let answer = match ask(worker, Some(&rank.pin), origin, &tokens, timeout).await {
         Ok(answer) => answer,

@@ -8,14 +8,14 @@ use rankwise_core::target::Availability;
 use rankwise_prompt::RoutingFields;
 
 use super::place::Placed;
-use super::sent::{result_of, send_error};
+use super::sent::{result_of, send_error, tell_if_unconnected};
 use super::story::Story;
 use super::{Answer, Proxy, body, outgoing};
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
 use crate::responses::Keeper;
-use crate::upstream::{SendError, UpstreamBody};
+use crate::upstream::UpstreamBody;
 use crate::workers::Worker;
 
 /// The response that a request goes on from, and who keeps it.
@@ -129,9 +129,7 @@ impl Proxy {
             }
             Err(error) => {
                 tracing::warn!(pool = pool.name, worker = worker.name(), %error, "request not answered");
-                if matches!(error, SendError::Connect(_)) {
-                    worker.look_after();
-                }
+                tell_if_unconnected(&pool, &worker, &error);
                 Err(send_error(&error))
             }
         }

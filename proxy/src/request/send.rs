@@ -8,13 +8,12 @@ use rankwise_engines::disaggregation::Field;
 use smallvec::SmallVec;
 
 use super::place::{self, Peer, Placed, Unplaced};
-use super::sent::{failure_of, result_of, send_error};
+use super::sent::{failure_of, result_of, send_error, tell_if_unconnected};
 use super::story::Story;
 use super::{Accepted, Answer, Proxy, outgoing};
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::pool::Pool;
-use crate::upstream::SendError;
 
 /// What of a request is sent.
 pub(super) struct Leg<'a> {
@@ -78,8 +77,7 @@ impl Proxy {
                     if !error.is_unsent() {
                         return Err(send_error(&error).into());
                     }
-                    if matches!(error, SendError::Connect(_)) {
-                        worker.look_after();
+                    if tell_if_unconnected(pool, &worker, &error) {
                         // One address serves all of them: trying each would use up the retries.
                         failed.extend(worker.ranks.iter().map(|rank| rank.target.id));
                     }

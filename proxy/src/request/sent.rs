@@ -6,7 +6,9 @@ use super::Answer;
 use crate::error::{ProxyError, Stage};
 use crate::health::Failure;
 use crate::metrics::Attempt;
+use crate::pool::Pool;
 use crate::upstream::SendError;
+use crate::workers::Worker;
 
 /// What came of sending it, for the metrics.
 pub(super) fn result_of(
@@ -24,7 +26,22 @@ pub(super) fn result_of(
     }
 }
 
-/// What it says of the rank. A connection that is refused says it of its worker.
+/// Whether it was connecting that failed. That concerns all ranks of the worker, so its health is told: a refusal is looked
+/// into at once and found within milliseconds; silence would keep whoever looks waiting as long again.
+pub(super) fn tell_if_unconnected(pool: &Pool, worker: &Worker, error: &SendError) -> bool {
+    match error {
+        SendError::Connect(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
+            pool.worker_unreachable(worker);
+        }
+        SendError::Connect(_) => worker.look_after(),
+        SendError::Full(_) | SendError::Unsent | SendError::Broken(_) | SendError::TimedOut(_) => {
+            return false;
+        }
+    }
+    true
+}
+
+/// What it says of the rank. What a failed connection says it says of the worker: [`tell_if_unconnected`].
 pub(super) fn failure_of(sent: &Result<Answer, SendError>) -> Option<Failure> {
     match sent {
         Ok((response, _)) => {

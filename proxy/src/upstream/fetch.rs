@@ -19,6 +19,8 @@ pub struct Origin {
     pub address: String,
     /// Sent with every request.
     pub headers: HeaderMap,
+    /// For the TCP connection, within what the whole may take.
+    pub connect_timeout: Duration,
 }
 
 /// An answer, whole.
@@ -128,7 +130,10 @@ impl Origin {
     }
 
     async fn connect(&self) -> Result<Open, FetchError> {
-        let stream = TcpStream::connect(self.address.as_str()).await.map_err(FetchError::Connect)?;
+        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(self.address.as_str()))
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+            .map_err(FetchError::Connect)?;
         stream.set_nodelay(true).map_err(FetchError::Connect)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
         // The one spawn outside a tracked set: it lives no longer than what is returned.

@@ -2,7 +2,39 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use zeromq::{PubSocket, Socket, SocketSend, ZmqMessage};
+use tokio::task::JoinSet;
+use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
+
+/// A socket that tells what others tell, as it comes.
+pub struct Merger {
+    endpoint: String,
+    _tasks: JoinSet<()>,
+}
+
+impl Merger {
+    /// On a free port, of these.
+    pub async fn of(endpoints: &[String]) -> Self {
+        let mut publisher = PubSocket::new();
+        let endpoint = publisher.bind("tcp://127.0.0.1:0").await.expect("a free port").to_string();
+        let mut subscriber = SubSocket::new();
+        subscriber.subscribe("").await.expect("an open socket");
+        for endpoint in endpoints {
+            subscriber.connect(endpoint).await.expect("an event port");
+        }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Ok(message) = subscriber.recv().await {
+                publisher.send(message).await.expect("an open socket");
+            }
+        });
+        Self { endpoint, _tasks: tasks }
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
 
 /// The PUB socket, and the number of its next batch.
 pub struct Publisher {

@@ -43,7 +43,7 @@ impl RoutingState {
         out.rows.clear();
         for (position, (target, place)) in (0..).zip(out.topology.members()) {
             if filter(target) {
-                out.rows.push(Row::new(target, position, place));
+                out.rows.push(Row::new(target, position, place, now));
             }
         }
         out.columns.clear();
@@ -60,7 +60,7 @@ impl RoutingState {
 }
 
 impl Row {
-    fn new(target: &Target, position: u32, place: Place) -> Self {
+    fn new(target: &Target, position: u32, place: Place, now: Millis) -> Self {
         Self {
             target: target.id,
             worker: target.spec.worker,
@@ -70,7 +70,7 @@ impl Row {
             epoch: 0,
             overlap: Overlap::default(),
             load: RowLoad { weight: target.health.weight_permille(), ..RowLoad::default() },
-            condition: target.condition(),
+            condition: target.condition(now),
             capacity_blocks: target.spec.capacity_blocks,
             position,
             place,

@@ -76,7 +76,7 @@ impl Admin {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let origin = Origin { address: self.admin.authority(), headers };
+        let origin = Origin { address: self.admin.authority(), headers, connect_timeout: ANSWER_TIMEOUT };
         let fetch = origin.fetch(method, path, body.into(), ANSWER_BYTES_MAX, ANSWER_TIMEOUT);
         let answer = launch::wait_for(fetch)?.with_context(|| format!("admin API at {}", self.admin))?;
         let value: Value = serde_json::from_slice(&answer.body)

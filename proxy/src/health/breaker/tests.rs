@@ -45,6 +45,15 @@ fn after_a_proof_single_failures_are_the_requests_own() {
 }
 
 #[test]
+fn what_no_request_can_be_blamed_for_takes_it_out_all_the_same() {
+    for why in [Failure::EventsClosed, Failure::Unreachable] {
+        let mut breaker = proven();
+        assert!(breaker.failed(why, at(1), || false), "{why:?}");
+        assert_eq!((breaker.out(), breaker.due()), (Some((why, at(1))), Some(at(1))));
+    }
+}
+
+#[test]
 fn pauses_between_bad_proofs_double_within_bounds() {
     let mut breaker = proven();
     assert!(breaker.failed(Failure::Silent, at(WINDOW), || false));

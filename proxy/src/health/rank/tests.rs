@@ -45,7 +45,7 @@ fn it_is_in_when_its_worker_is_ready_and_it_has_proven_itself() {
     assert_eq!(shown(&rank).0, Availability::Starting);
     rank.worker_is(Availability::Ready, false, Millis(5));
     assert_eq!(shown(&rank), (Availability::Ready, 2000));
-    assert_eq!(rank.target.condition().0 & !Condition::UNTRUSTED.0, Condition::NOT_PINNABLE.0);
+    assert_eq!(rank.target.condition(Millis(0)).0 & !Condition::UNTRUSTED.0, Condition::NOT_PINNABLE.0);
     rank.worker_is(Availability::Draining, false, Millis(6));
     rank.worker_is(Availability::Ready, false, Millis(7));
     assert_eq!(shown(&rank).0, Availability::Draining, "for good");
@@ -60,7 +60,7 @@ fn one_that_comes_back_comes_to_its_share_over_time() {
     for second in [0, 5, 9, 10] {
         rank.next(Millis(second * 1000));
         weights.push(shown(&rank).1);
-        let slow = rank.target.condition().has(Condition::SLOW_START);
+        let slow = rank.target.condition(Millis(0)).has(Condition::SLOW_START);
         assert_eq!(slow, second < 10);
     }
     assert_eq!(weights, [200, 1100, 1820, 2000]);
@@ -79,9 +79,9 @@ fn one_whose_events_tell_nothing_is_not_trusted_and_asked_again() {
     let rank = rank();
     rank.target.feed.set_trusted(true);
     rank.proven(Proof { events: Some(false), ..TOLD }, Millis(0));
-    assert!(rank.target.condition().has(Condition::UNTRUSTED));
+    assert!(rank.target.condition(Millis(0)).has(Condition::UNTRUSTED));
     assert_ne!(rank.next(Millis(0)), Next::Prove, "not at once");
     assert_eq!(rank.next(Millis(1000)), Next::Prove);
     rank.proven(TOLD, Millis(1000));
-    assert!(!rank.target.condition().has(Condition::UNTRUSTED));
+    assert!(!rank.target.condition(Millis(0)).has(Condition::UNTRUSTED));
 }

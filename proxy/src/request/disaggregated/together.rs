@@ -10,14 +10,13 @@ use rankwise_engines::disaggregation::{Room, meet};
 
 use super::super::place::{self, Placed, Unplaced};
 use super::super::prefill::{Pending, PrefillEnd, PrefillLeg};
-use super::super::sent::{failure_of, result_of, send_error};
+use super::super::sent::{failure_of, result_of, send_error, tell_if_unconnected};
 use super::super::story::Story;
 use super::super::{Proxy, outgoing};
 use super::{Attempt, Tried, peer, skipped};
 use crate::clock;
 use crate::error::{ProxyError, Stage};
 use crate::metrics::{self, Way};
-use crate::upstream::SendError;
 
 impl Proxy {
     /// Both legs. The answer is the second one's; the first is read beside it.
@@ -98,8 +97,7 @@ impl Proxy {
                     return Err(send_error(&error));
                 }
                 let mut failed = end_unsent(story);
-                if matches!(error, SendError::Connect(_)) {
-                    worker.look_after();
+                if tell_if_unconnected(pool, &worker, &error) {
                     failed.extend(worker.ranks.iter().map(|rank| rank.target.id));
                 }
                 Ok(Tried::Again(failed))

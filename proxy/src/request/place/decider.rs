@@ -334,9 +334,12 @@ impl Decider {
                 let tokens = |blocks| {
                     worker.engine.expected_cached_tokens(blocks, promise.block_size, promise.prompt_tokens)
                 };
-                // What is only learned is no promise of the engine's.
-                // And where the prompt comes from elsewhere, all of it is found.
-                let is_told = phase != Phase::Decode && !target.condition().has(Condition::APPROXIMATE);
+                // What is only learned is no promise of the engine's, nor is what it may have evicted meanwhile. And where the prompt
+                // comes from elsewhere, all of it is found.
+                let now = clock::now();
+                let is_known =
+                    !target.condition(now).has(Condition::APPROXIMATE) && !target.feed.is_late(now);
+                let is_told = phase != Phase::Decode && is_known;
                 let expected = placement.request.prompt.filter(|_| is_told).map(|_| Expected {
                     held_tokens: tokens(held),
                     pending_tokens: tokens(held + promise.pending_blocks),

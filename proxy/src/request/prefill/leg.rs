@@ -13,14 +13,14 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use super::super::place::Placed;
-use super::super::sent::{failure_of, result_of};
+use super::super::sent::{failure_of, result_of, tell_if_unconnected};
 use super::super::{Answer, head};
 use crate::clock;
 use crate::decisions::Truth;
 use crate::health::Failure;
 use crate::metrics::PrefillOutcome;
 use crate::pool::Pool;
-use crate::upstream::{SendError, UpstreamBody, UpstreamPool};
+use crate::upstream::{UpstreamBody, UpstreamPool};
 
 /// A prefill that is booked. Dropped before its end, it was cancelled.
 pub(in crate::request) struct PrefillLeg {
@@ -87,17 +87,14 @@ impl PrefillLeg {
             }
             Ok(answer) => PrefillEnd::Failed(self.failed(&format!("status {}", answer.0.status().as_u16()))),
             Err(error) => {
-                if matches!(error, SendError::Connect(_)) {
-                    worker.look_after();
-                }
+                let is_unconnected = tell_if_unconnected(&self.pool, &worker, &error);
                 let targets = self.failed(&error.to_string());
                 if !error.is_unsent() {
                     return PrefillEnd::Failed(targets);
                 }
                 // One address serves all of them.
                 let all = worker.ranks.iter().map(|rank| rank.target.id);
-                let is_connect = matches!(error, SendError::Connect(_));
-                PrefillEnd::Unsent(if is_connect { all.collect() } else { targets })
+                PrefillEnd::Unsent(if is_unconnected { all.collect() } else { targets })
             }
         }
     }

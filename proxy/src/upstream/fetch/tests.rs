@@ -39,7 +39,11 @@ async fn a_kept_origin_connects_again_only_when_it_has_to() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let asking = async {
-        let mut origin = KeptOrigin::new(Origin { address, headers: HeaderMap::new() });
+        let mut origin = KeptOrigin::new(Origin {
+            address,
+            headers: HeaderMap::new(),
+            connect_timeout: Duration::from_secs(60),
+        });
         for connection in ["1", "1", "2"] {
             assert_eq!(ask(&mut origin).await, connection);
         }
