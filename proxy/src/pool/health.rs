@@ -22,11 +22,10 @@ impl Pool {
         self.ranks_failed(worker, &worker.ranks, Failure::Unreachable);
     }
 
-    /// A request failed at a rank that the engine chose. Where it always does, the ranks stand for the worker, and are taken out with
-    /// it; else each has to prove itself, and serves meanwhile.
+    /// A request failed at a worker whose engine chose the rank. Where it always does, the ranks stand for the worker and are taken out with
+    /// it; else the worker is looked at, as nobody knows which of them it was.
     pub fn some_rank_failed(&self, worker: &Worker, failure: Failure) {
         if worker.ranks.iter().any(|rank| rank.target.spec.pinnable) {
-            worker.ranks.iter().for_each(|rank| rank.health.doubt(clock::now()));
             worker.look_after();
         } else {
             self.ranks_failed(worker, &worker.ranks, failure);

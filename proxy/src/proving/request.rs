@@ -9,8 +9,9 @@ use rankwise_core::ids::{BlockSize, DpRank};
 use rankwise_core::request::{PlacementRequest, Prompt};
 use rankwise_core::snapshot::{Row, Snapshot};
 use rankwise_core::target::Target;
-use rankwise_engines::reply;
+use rankwise_engines::{Engine, reply};
 use rankwise_prompt::splice;
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::clock;
@@ -136,9 +137,14 @@ fn prompt(pool: &Pool, tokens: &[u32], block_size: BlockSize) -> Prompt {
     Prompt::new(namespace, length, block_size, pool.key.blocks(tokens, block_size))
 }
 
+/// A prompt that is as much its own.
+fn text_of(tokens: &[u32]) -> String {
+    tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// A request of one token.
-pub(crate) fn question(model: Option<&str>, tokens: &[u32]) -> Bytes {
-    let body = serde_json::json!({ "model": model, "prompt": tokens, "max_tokens": 1, "temperature": 0 });
+pub(crate) fn question(model: Option<&str>, prompt: &(impl Serialize + ?Sized)) -> Bytes {
+    let body = serde_json::json!({ "model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0 });
     Bytes::from(body.to_string())
 }
 
@@ -150,7 +156,11 @@ async fn ask(
     tokens: &[u32],
     timeout: Duration,
 ) -> Result<Fetched, FetchError> {
-    let mut body = question(model(worker), tokens);
+    // A server of which nothing else is known may take no ids.
+    let mut body = match worker.engine {
+        Engine::Generic => question(model(worker), &text_of(tokens)),
+        _ => question(model(worker), tokens),
+    };
     let fields = pin.iter().flat_map(|pin| &pin.fields);
     let fields: Vec<_> = fields.map(|(name, json)| (*name, json.as_str())).collect();
     // It is an object: there is an end to put fields at.

@@ -120,7 +120,6 @@ impl Placed {
     pub(in crate::request) fn failed(&self, pool: &Pool, failure: Failure) {
         match self.only_rank() {
             Some(rank) => pool.rank_failed(&self.worker, rank, failure),
-            // Which of them it was nobody knows.
             None if self.generates => pool.some_rank_failed(&self.worker, failure),
             None => self.worker.look_after(),
         }
