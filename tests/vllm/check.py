@@ -33,9 +33,14 @@ def main():
             "parity": lambda: steps.parity(rankwise, vllm, given.shapes),
             "kept": lambda: steps.kept(rankwise, vllm),
             "own": lambda: steps.own_choice(rankwise, vllm),
-            "restart": lambda: steps.restart(rankwise, vllm, 4),
+            "restart": lambda: steps.restart(rankwise, vllm, 4, steps.killed),
             "again": lambda: steps.sequential(rankwise, vllm, "after restart", 30, 10),
+            "rank": lambda: steps.restart(rankwise, vllm, 4, steps.rank_killed),
+            "anew": lambda: steps.sequential(rankwise, vllm, "after a rank's death", 30, 12),
         }
+        if len(given.worker) > 1:
+            # Each rank is a server: there is no other process to kill.
+            del named["rank"], named["anew"]
         try:
             for name, step in named.items():
                 if name not in given.skip.split(","):

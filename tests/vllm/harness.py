@@ -118,5 +118,5 @@ class Vllm:
             return delta if delta.total() >= count else None
         return wait_for(f"vLLM's counters of {count} requests", 20, all_counted)
 
-    def engine(self, command):
-        subprocess.run([self.script, command], check=True)
+    def engine(self, *command):
+        subprocess.run([self.script, *command], check=True)

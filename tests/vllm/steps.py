@@ -227,8 +227,31 @@ def own_choice(rankwise, vllm):
     tell("own choice", f"{asked} requests naming a rank themselves all ran on {shown(home)}, which holds their prefix")
 
 
-def restart(rankwise, vllm, threads):
-    """vLLM dies and comes back under traffic: no request hangs or fails without saying so."""
+def killed(rankwise, vllm):
+    """vLLM dies."""
+    vllm.engine("kill")
+    return "vLLM"
+
+
+def rank_killed(rankwise, vllm):
+    """One rank's process dies, and its server goes by itself some time later. Tells when rankwise knew of either."""
+    worker, rank = vllm.places[-1]
+    is_out = lambda one: one["availability"] != "ready"
+    is_it = lambda one: (one["worker"], one["dp_rank"]) == (worker, rank)
+    of_worker = lambda: [one for one in rankwise.ranks() if one["worker"] == worker]
+    vllm.engine("kill-rank", str(rank))
+    began = time.monotonic()
+    wait_for("the rank to be out", 5, lambda: any(is_it(one) and is_out(one) for one in of_worker()))
+    known = time.monotonic()
+    wait_for("its worker to be out", 60, lambda: all(is_out(one) for one in of_worker()))
+    gone = time.monotonic()
+    # What is left of it, before it is started again.
+    vllm.engine("kill")
+    return f"rank {shown((worker, rank))}, out {known - began:.2f} s after it was killed and its whole worker after {gone - began:.1f} s"
+
+
+def restart(rankwise, vllm, threads, die):
+    """vLLM dies, as `die` has it, and comes back under traffic: no request hangs or fails without saying so."""
     outcomes, stop, lock = [], threading.Event(), threading.Lock()
 
     def work(seed):
@@ -257,9 +280,9 @@ def restart(rankwise, vllm, threads):
         worker.start()
     try:
         wait_for("chats before the kill", 60, lambda: count(True) >= 20)
-        vllm.engine("kill")
-        killed = time.monotonic()
-        wait_for("failures after the kill", 60, lambda: count(False) >= 20)
+        bad, killed_at = count(False), time.monotonic()
+        who = die(rankwise, vllm)
+        wait_for("failures after the kill", 60, lambda: count(False) >= bad + 20)
         vllm.engine("start")
         healthy, good = time.monotonic(), count(True)
         wait_for("chats after the restart", 60, lambda: count(True) >= good + 20)
@@ -269,7 +292,7 @@ def restart(rankwise, vllm, threads):
         for worker in workers:
             worker.join()
     kinds = collections.Counter(outcomes)
-    tell("restart", f"vLLM healthy {healthy - killed:.0f} s after the kill, 20 chats more {again - healthy:.1f} s later; "
+    tell("restart", f"{who}; vLLM healthy {healthy - killed_at:.0f} s after the kill, 20 chats more {again - healthy:.1f} s later; "
          + "; ".join(f"{number} {kind}" for kind, number in kinds.most_common()))
     unclear = {kind: number for kind, number in kinds.items() if kind.startswith("unclear")}
     require(not unclear, f"restart: {unclear}")
