@@ -25,6 +25,7 @@ mod image;
 mod names;
 mod pieces;
 mod place;
+mod prefetch;
 mod remove;
 
 use rustc_hash::FxHashMap;

@@ -17,6 +17,8 @@ pub(super) struct Scratch {
     /// Blocks of several events that follow each other.
     run: Vec<StoredBlock>,
     chain: Vec<PrefixHash>,
+    /// Blocks that will continue the chain before long.
+    to_come: usize,
     /// Offsets whose name had the block already.
     again: Vec<u16>,
     /// Blocks whose name went to another.
@@ -60,7 +62,7 @@ impl Index {
         applied: &mut Applied,
         arrived: &mut Vec<Span>,
     ) -> usize {
-        let Some(&Piece::Stored { parent, blocks, block_size, kind }) = pieces.first() else { return 1 };
+        let Some(&Piece::Stored { parent, blocks, block_size, kind, .. }) = pieces.first() else { return 1 };
         let Some(cache) = self.cache(slot) else { return 1 };
         if cache.block_size != block_size {
             applied.wrong_block_size = true;
@@ -70,8 +72,9 @@ impl Index {
             applied.unknown_parent = true;
             return 1;
         };
-        let prefix = prefix.unwrap_or_else(|namespace| PrefixHash::root(namespace, block_size));
-        let taken = 1 + pieces.windows(2).take_while(|pair| pair[0].is_continued_by(&pair[1])).count();
+        let mut prefix = prefix.unwrap_or_else(|namespace| PrefixHash::root(namespace, block_size));
+        let continued = pieces.iter().take_while(|piece| piece.blocks_to_come() > 0).count();
+        let taken = pieces.len().min(continued + 1);
         let mut run = std::mem::take(&mut scratch.run);
         let blocks = if taken == 1 {
             blocks
@@ -80,11 +83,12 @@ impl Index {
             run.extend(pieces[..taken].iter().flat_map(stored));
             &run
         };
-        self.expect(slot, blocks, kind);
+        self.expect(slot, blocks.iter().map(|block| block.engine), kind);
+        scratch.to_come = pieces[taken - 1].blocks_to_come();
         scratch.chain.clear();
-        scratch.chain.extend(blocks.iter().scan(prefix, |prefix, block| {
-            *prefix = prefix.then(block.content);
-            Some(*prefix)
+        scratch.chain.extend(blocks.iter().map(|block| {
+            prefix = prefix.then(block.content);
+            prefix
         }));
         self.store_chain(slot, spot, blocks, kind, scratch, applied, arrived);
         scratch.run = run;
@@ -112,6 +116,7 @@ impl Index {
     /// The target computed a prompt, as far as is known: each block is named by its own prefix.
     pub(crate) fn remember(&mut self, slot: Slot, chain: &[PrefixHash], arrived: &mut Vec<Span>) {
         let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.to_come = 0;
         scratch.chain.clear();
         scratch.chain.extend_from_slice(chain);
         let blocks: Vec<_> = chain
@@ -119,7 +124,7 @@ impl Index {
             .map(|prefix| StoredBlock { engine: EngineHash(prefix.0), content: BlockHash(prefix.0) })
             .collect();
         let kind = (Tier::Device, CacheGroup::default());
-        self.expect(slot, &blocks, kind);
+        self.expect(slot, blocks.iter().map(|block| block.engine), kind);
         self.store_chain(slot, Spot::Root, &blocks, kind, &mut scratch, &mut Applied::default(), arrived);
         self.scratch = scratch;
     }
@@ -131,6 +136,7 @@ impl Index {
         names.clear();
         names.extend(chain.iter().rev().map(|prefix| EngineHash(prefix.0)));
         let kind = (Tier::Device, CacheGroup::default());
+        self.expect(slot, names.iter().copied(), kind);
         self.remove(slot, &names, kind, &mut scratch, &mut Applied::default());
         scratch.names = names;
         self.scratch = scratch;
@@ -151,7 +157,7 @@ impl Index {
         let mut rest = blocks;
         while !rest.is_empty() {
             let done = blocks.len() - rest.len();
-            let Some(span) = self.place(spot, &scratch.chain[done..]) else {
+            let Some(span) = self.place(spot, &scratch.chain[done..], scratch.to_come) else {
                 // No address is left: as if it had been evicted at once.
                 self.truncate(slot);
                 break;
@@ -163,10 +169,10 @@ impl Index {
         self.take_from_left(slot, kind, scratch);
     }
 
-    /// Blocks are about to be stored: memory is asked for where the first of their names go.
-    fn expect(&self, slot: Slot, blocks: &[StoredBlock], (tier, group): Kind) {
+    /// Names are about to be looked for: memory is asked for where the first of them are.
+    pub(super) fn expect(&self, slot: Slot, names: impl Iterator<Item = EngineHash>, (tier, group): Kind) {
         if let Some(lane) = self.cache(slot).and_then(|cache| cache.lane(group, tier)) {
-            blocks.iter().take(AHEAD).for_each(|block| lane.names.prefetch(block.engine));
+            names.take(AHEAD).for_each(|name| lane.names.prefetch(name));
         }
     }
 

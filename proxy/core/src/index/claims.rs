@@ -58,7 +58,7 @@ impl Index {
         let mut segments = SmallVec::new();
         let (mut spot, mut done) = (Spot::Root, 0);
         while done < chain.len() {
-            let Some(span) = self.place(spot, &chain[done..]) else {
+            let Some(span) = self.place(spot, &chain[done..], 0) else {
                 segments.iter().rev().for_each(|segment: &Segment| self.release(segment.extent));
                 return SmallVec::new();
             };

@@ -208,7 +208,7 @@ impl Index {
         };
         let (mut spans, mut rest) = (Spans::new(), &path.chain[..]);
         while !rest.is_empty() {
-            let Some(span) = self.place(spot, rest) else {
+            let Some(span) = self.place(spot, rest, 0) else {
                 spans.iter().rev().for_each(|span| self.release(span.extent));
                 return None;
             };

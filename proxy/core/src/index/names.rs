@@ -5,7 +5,6 @@
 //! more than a segment is ever copied at once, and small tables have few.
 
 mod line;
-mod prefetch;
 mod segment;
 
 use line::Notes;

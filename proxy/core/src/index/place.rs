@@ -18,8 +18,8 @@ pub(super) enum Spot {
 
 impl Index {
     /// Finds or makes the first blocks of `chain` behind `spot`, and tells where they are: at least one, as many as lie in
-    /// one extent. `None` if there is no address left.
-    pub(super) fn place(&mut self, spot: Spot, chain: &[PrefixHash]) -> Option<Span> {
+    /// one extent. Room is made for those `to_come` behind them, too. `None` if there is no address left.
+    pub(super) fn place(&mut self, spot: Spot, chain: &[PrefixHash], to_come: usize) -> Option<Span> {
         let first = *chain.first()?;
         let mut is_continued = true;
         if let Spot::After(id, at) = spot {
@@ -42,16 +42,16 @@ impl Index {
             let room = extent.run.room as usize - extent.chain.len();
             if at == extent.len() && room > 0 && !extent.sealed {
                 let count = room.min(chain.len());
-                grow(&mut extent.chain, &chain[..count]);
+                grow(&mut extent.chain, &chain[..count], to_come.min(room - count));
                 extent.touch();
                 self.blocks += count;
                 return Some(Span { extent: id, start: at, end: at + count as u16 });
             }
         }
-        self.hang(spot, chain)
+        self.hang(spot, chain, to_come)
     }
 
-    fn hang(&mut self, spot: Spot, chain: &[PrefixHash]) -> Option<Span> {
+    fn hang(&mut self, spot: Spot, chain: &[PrefixHash], to_come: usize) -> Option<Span> {
         let (parent, attach, depth, before) = match spot {
             Spot::Root => (None, 0, 0, 0),
             Spot::After(id, at) => {
@@ -60,11 +60,12 @@ impl Index {
                 (Some(id), at, extent.depth + u32::from(at), full)
             }
         };
-        let wanted = (chain.len().min(RUN_MAX as usize) as u32).max(before) * ROOM_FACTOR;
+        let known = (chain.len() + to_come).min(RUN_MAX as usize) as u32;
+        let wanted = known.max(before) * ROOM_FACTOR;
         let run = self.addresses.take(wanted.max(ROOM_MIN), self.extents.next())?;
         let count = chain.len().min(run.room as usize);
         let mut extent = Extent::new(run, parent, attach, depth);
-        grow(&mut extent.chain, &chain[..count]);
+        grow(&mut extent.chain, &chain[..count], to_come.min(run.room as usize - count));
         let id = self.extents.insert(extent);
         self.heads.insert(chain[0], id);
         if let Some(parent) = parent {
@@ -87,7 +88,7 @@ impl Index {
             self.blocks -= usize::from(length - needed);
             if needed > 0 {
                 extent.chain.truncate(needed.into());
-                if extent.chain.capacity() > usize::from(needed) * 5 / 4 + 16 {
+                if extent.chain.capacity() > usize::from(needed) * 3 / 2 + 16 {
                     extent.chain.shrink_to(usize::from(needed) * 9 / 8);
                 }
                 return;
@@ -126,11 +127,11 @@ impl Index {
     }
 }
 
-/// Appends, with little room to spare: most extents end where they are.
-fn grow(chain: &mut Vec<PrefixHash>, more: &[PrefixHash]) {
+/// Appends, with little room to spare behind what is to come: most extents end where they are.
+fn grow(chain: &mut Vec<PrefixHash>, more: &[PrefixHash], to_come: usize) {
     if chain.capacity() < chain.len() + more.len() {
         let spare = if chain.is_empty() { 0 } else { (chain.len() / 8).max(4) };
-        chain.reserve_exact(more.len().max(spare));
+        chain.reserve_exact((more.len() + to_come).max(spare));
     }
     chain.extend_from_slice(more);
 }

@@ -22,6 +22,7 @@ impl Index {
             Piece::Removed { blocks, kind: here } if *here == kind => Some(*blocks),
             _ => None,
         });
+        self.expect(slot, alike.clone().flatten().copied(), kind);
         // In one row, so that it is cheap to look ahead.
         let mut names = std::mem::take(&mut scratch.names);
         names.clear();
@@ -49,7 +50,6 @@ impl Index {
         let runs = &mut scratch.runs;
         // The address before the last run, from which it can go on without looking anything up.
         let mut before = None;
-        names.iter().take(AHEAD).for_each(|name| lane.names.prefetch(*name));
         for (number, name) in names.iter().enumerate() {
             if let Some(later) = names.get(number + AHEAD) {
                 lane.names.prefetch(*later);

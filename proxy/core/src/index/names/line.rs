@@ -1,6 +1,6 @@
 //! Two cache lines of a table of names.
 
-use super::prefetch::prefetch;
+use crate::index::prefetch::prefetch;
 
 /// Where a name's block is: an address, with one bit of the table's owner to spare.
 pub(in crate::index) type Word = u32;
@@ -31,13 +31,19 @@ impl Line {
         let mut found = alike & self.notes.taken();
         // Seldom anything but the name itself.
         while found != 0 {
-            let slot = found.trailing_zeros() as usize % PER_LINE;
-            if self.high[slot] == (key >> 32) as u32 {
+            let slot = found.trailing_zeros() as usize;
+            if self.high.get(slot) == Some(&((key >> 32) as u32)) {
                 return Some(slot);
             }
             found &= found - 1;
         }
         None
+    }
+
+    /// Its names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, Word)> {
+        slots(self.notes.taken())
+            .map(|slot| (u64::from(self.high[slot]) << 32 | u64::from(self.low[slot]), self.words[slot]))
     }
 
     /// The name in a place, if there is one.
@@ -70,6 +76,15 @@ impl Line {
     pub(super) fn take(&mut self, slot: usize) {
         self.notes.0 &= !(1 << slot);
     }
+}
+
+/// The places whose bits are set.
+fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let slot = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        slot
+    })
 }
 
 /// Which places of a line are taken, a bit for each; and how many names that belong to it or to one before it are behind it, by

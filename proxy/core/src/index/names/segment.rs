@@ -133,8 +133,7 @@ impl Segment {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (EngineHash, Word)> {
-        let names = self.lines.iter().flat_map(|line| (0..PER_LINE).filter_map(|slot| line.get(slot)));
-        names.map(|(key, word)| (EngineHash(key), word))
+        self.lines.iter().flat_map(Line::iter).map(|(key, word)| (EngineHash(key), word))
     }
 
     /// Takes out what `stale` says; returns how many names it looked at, about.

@@ -65,6 +65,30 @@ fn what_continues_is_known() {
     let events = [first, next, other];
     let mut steps = Steps::new(&events);
     let Some(Step::Apply(pieces)) = steps.next() else { panic!("no step") };
-    assert!(pieces[0].is_continued_by(&pieces[1]));
-    assert!(!pieces[0].is_continued_by(&pieces[2]) && !pieces[1].is_continued_by(&pieces[0]));
+    assert_eq!(pieces.iter().map(Piece::blocks_to_come).collect::<Vec<_>>(), [1, 0, 0]);
+}
+
+#[test]
+fn what_is_to_come_is_counted_over_steps() {
+    let root = Parent::Root(Namespace(1));
+    let long = 3 * BLOCKS_AT_ONCE as u64;
+    let events = [
+        stored(root, 0..long),
+        stored(Parent::Block(EngineHash(long - 1)), long..long + 5),
+        removed(0..1),
+        stored(Parent::Block(EngineHash(long + 4)), long + 5..long + 6),
+    ];
+    let mut steps = Steps::new(&events);
+    let mut to_come = Vec::new();
+    while let Some(Step::Apply(pieces)) = steps.next() {
+        to_come.extend(pieces.iter().map(Piece::blocks_to_come));
+    }
+    let at_once = BLOCKS_AT_ONCE;
+    assert_eq!(to_come, [2 * at_once + 5, at_once + 5, 5, 0, 0, 0]);
+    // What cannot be applied is not counted on.
+    let mut steps = Steps::new(&events);
+    steps.next();
+    steps.skip_rest();
+    let Some(Step::Apply(pieces)) = steps.next() else { panic!("a clear") };
+    assert_eq!(pieces[0].blocks_to_come(), 0);
 }
