@@ -111,6 +111,8 @@ impl Index {
         (id, extent): (ExtentId, &Extent),
         prompt: &[PrefixHash],
     ) -> (u16, Option<(ExtentId, &Extent)>) {
+        // Needed in any case, after what is waited for here.
+        extent.device.prefetch();
         // One that hangs off it and begins as the prompt goes on there tells that all before is the same, and spares the
         // look at the blocks themselves.
         let hangs = |at: u16| {

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Slot;
+use super::prefetch::prefetch;
 
 /// Blocks `start..end` of an extent, for one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,12 @@ impl Coverage {
 
     pub(crate) fn sparse(&self) -> &[Interval] {
         &self.sparse
+    }
+
+    /// Has the memory fetched where the row or the intervals begin.
+    pub(super) fn prefetch(&self) {
+        self.row.first().into_iter().for_each(prefetch);
+        self.sparse.first().into_iter().for_each(prefetch);
     }
 
     /// All intervals, in no order.

@@ -114,7 +114,8 @@ impl Extent {
     /// How many blocks from `from` on are those of `wanted`. Prefixes agree up to a point and never behind it, so not
     /// each block is compared.
     pub(crate) fn matched(&self, from: u16, wanted: &[PrefixHash]) -> u16 {
-        agreement(&self.chain[usize::from(from)..], wanted) as u16
+        let attached = self.attachments.iter().filter_map(|(at, _)| at.checked_sub(from));
+        agreement(&self.chain[usize::from(from)..], wanted, attached.map(usize::from)) as u16
     }
 
     pub(crate) fn lane(&self, tier: Tier) -> Option<&Coverage> {
@@ -248,8 +249,8 @@ impl Extent {
     }
 }
 
-/// How many leading prefixes are the same.
-fn agreement(here: &[PrefixHash], wanted: &[PrefixHash]) -> usize {
+/// How many leading prefixes are the same. Where others part is where they are likely to, and is looked at first.
+fn agreement(here: &[PrefixHash], wanted: &[PrefixHash], others: impl Iterator<Item = usize>) -> usize {
     const PROBES: usize = 8;
     let both = here.len().min(wanted.len());
     if both == 0 || here[both - 1] == wanted[both - 1] {
@@ -258,7 +259,17 @@ fn agreement(here: &[PrefixHash], wanted: &[PrefixHash]) -> usize {
     let same = |at: &usize| here[*at] == wanted[*at];
     let (mut least, mut most) = (0, both - 1);
     // Several places at once: they wait for memory together.
-    while most - least > PROBES {
+    for at in others.take(2 * PROBES).filter(|at| (1..both).contains(at)) {
+        if same(&(at - 1)) {
+            least = least.max(at);
+        } else {
+            most = most.min(at - 1);
+        }
+    }
+    if !same(&least) {
+        return least;
+    }
+    while most.saturating_sub(least) > PROBES {
         let step = (most - least) / PROBES;
         let agreeing = (1..PROBES).filter(|probe| same(&(least + probe * step - 1))).count();
         if agreeing < PROBES - 1 {
@@ -390,7 +401,12 @@ mod tests {
             let here: Vec<_> = (0..len).map(PrefixHash).collect();
             for end in 0..=len {
                 let wanted = (0..len + 3).map(|at| PrefixHash(if at < end { at } else { at + 1000 }));
-                assert_eq!(agreement(&here, &wanted.collect::<Vec<_>>()) as u64, end);
+                let wanted: Vec<_> = wanted.collect();
+                let near = [end.saturating_sub(30), end, end + 30, len].map(|at| at as usize);
+                for others in [&near[..0], &near[..1], &near[1..2], &near[2..], &near] {
+                    let found = agreement(&here, &wanted, others.iter().copied());
+                    assert_eq!(found as u64, end, "of {len}, others at {others:?}");
+                }
             }
         }
     }
