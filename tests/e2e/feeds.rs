@@ -1,15 +1,19 @@
 //! KV-event feeds that lose, lie, fall silent and start again: the index comes back to what the engines hold, and promises
 //! nothing until it does.
 
+use std::time::Duration;
+
 use rankwise_sim::{Fault, FleetSpec};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Gate, Proxy, UNTRUSTED, Wire, address_of, ask, ask_engine, completion, exact, fast, fleet, metric,
-    wait_until,
+    Gate, Proxy, UNTRUSTED, Wire, address_of, all_at_once, ask, ask_engine, completion, exact, fast, fleet,
+    is_whole, metric, wait_until,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
+/// Bit 0 of a rank's `condition`: its events contradict what its prompts are predicted to be.
+const APPROXIMATE: u64 = 1;
 
 fn two_ranks() -> FleetSpec {
     FleetSpec { workers: 1, ranks: 2, ..fast() }
@@ -400,5 +404,45 @@ async fn a_rank_whose_events_are_late_is_not_trusted_until_they_have_come() {
     assert_eq!(sum(&proxy, "rankwise_kv_index_untrusted", &[]).await, 0.0);
     let cached = exact(&proxy, &fleet, (0..2).chain(100..103)).await;
     assert_eq!(cached, 5 * 192);
+    fleet.stop().await;
+}
+
+/// Nothing shows that they are missing but what the rank was sent: blocks that it should have stored stay unconfirmed, so it has to prove
+/// itself, and its events do not tell of that in time.
+#[tokio::test]
+async fn a_rank_whose_events_come_seconds_late_is_not_trusted_until_they_come_in_time() {
+    let fleet = fleet(two_ranks()).await;
+    let config = "limits: { upstream: { probe_interval: 100ms } }\n";
+    let proxy = Proxy::configured(&fleet, config, &["--policy", "kv"]).await;
+    exact(&proxy, &fleet, 0..4).await;
+    let worker = &fleet.workers()[0];
+    // Later than a proof waits for.
+    worker.fault(Fault::LateEvents(Duration::from_secs(4)));
+    let mut seed = 100;
+    wait_until("both ranks to lose trust", async || {
+        let bodies = (seed..seed + 16).map(|seed| completion(seed, 400)).collect();
+        seed += 16;
+        let replies = all_at_once(&proxy, COMPLETIONS, bodies, 4).await;
+        assert!(replies.iter().all(is_whole));
+        sum(&proxy, "rankwise_kv_index_untrusted", &[]).await == 2.0
+    })
+    .await;
+    for number in 0..2 {
+        let row = rank(&proxy, "w0", number).await;
+        assert_eq!(row["health"]["proof"]["events"], false, "{row}");
+        assert_eq!(row["availability"], "ready", "late events are no reason not to serve: {row}");
+    }
+
+    worker.heal();
+    // Nor is what it had to store taken for another engine's prompts any more, once enough of it has come.
+    wait_until("the ranks to be trusted, and their events to be of what they were sent", async || {
+        ask(&proxy, seed).await;
+        seed += 1;
+        let ranks = proxy.ranks().await;
+        ranks.iter().all(|rank| rank["condition"].as_u64().expect("bits") & (UNTRUSTED | APPROXIMATE) == 0)
+    })
+    .await;
+    exact(&proxy, &fleet, 10_000..10_004).await;
+    assert_eq!(exact(&proxy, &fleet, 10_000..10_004).await, 4 * 192);
     fleet.stop().await;
 }

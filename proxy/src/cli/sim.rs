@@ -74,7 +74,7 @@ pub(super) struct SimOptions {
     /// slow-start=DURATION: no connections for so long after a restart. All the time:
     ///
     /// stall, slow-first-byte=DURATION, reset-after=CHUNKS, half-close-after=CHUNKS, refuse-connections, server-error,
-    /// stream-error, abort-after-first, lie-about-rank=RANK, drop-events=BATCHES, no-replay, silent-rank=RANK,
+    /// stream-error, abort-after-first, lie-about-rank=RANK, drop-events=BATCHES, late-events=DURATION, no-replay, silent-rank=RANK,
     /// dead-rank=RANK, dying-rank=RANK,DURATION (its server knows that much later), hung-rank=RANK, stale-metrics, ignore-pin,
     /// unhealthy
     #[arg(long = "fault", value_name = "[WORKER:]NAME[=VALUE]", value_parser = fault::parse)]

@@ -32,6 +32,8 @@ pub enum Fault {
     /// The next so many batches of each rank take their sequence number and are not sent; replay has them. Of TensorRT-LLM without
     /// the shim so many events are lost.
     DropEvents(u32),
+    /// Batches of KV events are sent so much later (wall time), in order. Replay has them at once.
+    LateEvents(Duration),
     /// Replay requests are not answered.
     NoReplay,
     /// This rank keeps its KV events to itself: no batch, no sequence number.
@@ -68,6 +70,7 @@ pub(crate) struct Active {
     pub(crate) rank_claimed: Option<u32>,
     pub(crate) refuse_connections: bool,
     pub(crate) slow_start: Option<Duration>,
+    pub(crate) late_events: Option<Duration>,
     pub(crate) no_replay: bool,
     pub(crate) silent_rank: Option<u32>,
     pub(crate) dead_rank: Option<u32>,
@@ -137,6 +140,7 @@ impl Faults {
             Fault::StreamError => active.stream_error = true,
             Fault::AbortAfterFirst => active.abort_after_first = true,
             Fault::LieAboutRank(rank) => active.rank_claimed = Some(rank),
+            Fault::LateEvents(delay) => active.late_events = Some(delay),
             Fault::NoReplay => active.no_replay = true,
             Fault::SilentRank(rank) => active.silent_rank = Some(rank),
             Fault::DeadRank(rank) => active.dead_rank = Some(rank),

@@ -79,7 +79,7 @@ impl RankSockets {
             }
         };
         tokio::join!(
-            sockets::publish(self.publisher, feed.connect(), topic.clone()),
+            sockets::publish(self.publisher, feed.connect(), Arc::clone(&faults), topic.clone()),
             sockets::replay(self.replayer, Arc::clone(feed), faults, topic),
             tell_load,
         );

@@ -1,14 +1,16 @@
 //! The ZMQ side of a rank: PUB for live batches, ROUTER for replay.
 
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use zeromq::{PubSocket, RouterSocket, Socket, SocketRecv, SocketSend, ZmqMessage};
 
 use super::faults::Faults;
-use super::feed::{Batch, RankFeed};
+use super::feed::{Batch, QUEUE_BATCHES, RankFeed};
 use crate::error::SimError;
 
 /// What ends a replay, in place of a sequence number.
@@ -30,12 +32,30 @@ pub(crate) async fn replayer(listener: TcpListener, what: &str) -> Result<Router
     Ok(socket)
 }
 
-/// Sends batches as they come: topic, sequence number, payload.
-pub(crate) async fn publish(mut socket: PubSocket, mut batches: mpsc::Receiver<Batch>, topic: Bytes) {
-    while let Some((seq, payload)) = batches.recv().await {
-        let message = message([topic.clone(), Bytes::copy_from_slice(&seq.to_be_bytes()), payload]);
-        if let Err(error) = socket.send(message).await {
-            tracing::debug!(%error, "kv event not sent");
+/// Sends batches as they come, or late: topic, sequence number, payload.
+pub(crate) async fn publish(
+    mut socket: PubSocket,
+    mut batches: mpsc::Receiver<Batch>,
+    faults: Arc<Faults>,
+    topic: Bytes,
+) {
+    // In order, each with when it is sent.
+    let mut held = VecDeque::<(Instant, Batch)>::new();
+    loop {
+        let first = held.front().map(|(due, _)| *due);
+        tokio::select! {
+            batch = batches.recv(), if held.len() < QUEUE_BATCHES => {
+                let Some(batch) = batch else { return };
+                held.push_back((Instant::now() + faults.now().late_events.unwrap_or_default(), batch));
+            }
+            () = sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
+        }
+        while held.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+            let Some((_, (seq, payload))) = held.pop_front() else { break };
+            let message = message([topic.clone(), Bytes::copy_from_slice(&seq.to_be_bytes()), payload]);
+            if let Err(error) = socket.send(message).await {
+                tracing::debug!(%error, "kv event not sent");
+            }
         }
     }
 }

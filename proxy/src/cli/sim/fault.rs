@@ -37,6 +37,7 @@ fn lasting(name: &str, value: Option<&str>) -> Result<Fault, String> {
     let fault = match name {
         "slow-start" => return Ok(Fault::SlowStart(parse_duration(needed()?)?)),
         "slow-first-byte" => return Ok(Fault::SlowFirstByte(parse_duration(needed()?)?)),
+        "late-events" => return Ok(Fault::LateEvents(parse_duration(needed()?)?)),
         "reset-after" => return Ok(Fault::ResetAfter(number(name, needed()?)?)),
         "half-close-after" => return Ok(Fault::HalfCloseAfter(number(name, needed()?)?)),
         "lie-about-rank" => return Ok(Fault::LieAboutRank(number(name, needed()?)?)),
