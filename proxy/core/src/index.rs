@@ -48,9 +48,6 @@ use crate::hash::PrefixHash;
 /// A target's dense number inside the state; reused after the target is gone and nothing refers to it.
 pub(crate) type Slot = u32;
 
-/// Where others hang off an extent in so many places at most, they are looked for before its blocks are.
-const ATTACHED_TRIED: usize = 2;
-
 /// Blocks of one extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -114,13 +111,12 @@ impl Index {
         // Needed in any case, after what is waited for here.
         extent.device.prefetch();
         // One that hangs off it and begins as the prompt goes on there tells that all before is the same, and spares the
-        // look at the blocks themselves.
+        // look at the blocks themselves. Looking for it at several places would cost more than that.
         let hangs = |at: u16| {
             let next = self.head(*prompt.get(usize::from(at))?)?;
             next.1.hangs_off(id, at).then_some((at, Some(next)))
         };
-        let mut tried = extent.attached(ATTACHED_TRIED);
-        tried.find_map(hangs).unwrap_or_else(|| {
+        extent.attached_once().and_then(hangs).unwrap_or_else(|| {
             let matched = extent.matched(0, prompt);
             let first = prompt.get(usize::from(matched)).filter(|_| extent.has_child(matched));
             (matched, first.and_then(|first| self.head(*first)))

@@ -146,10 +146,12 @@ impl Extent {
         self.parent == Some(parent) && self.attach == at
     }
 
-    /// After how many blocks others hang off it, the last first; nothing if those are more than `most` places.
-    pub(super) fn attached(&self, most: usize) -> impl Iterator<Item = u16> {
-        let few = Some(&self.attachments).filter(|all| all.len() <= most);
-        few.into_iter().flatten().rev().map(|(at, _)| *at)
+    /// After how many blocks others hang off it, if it is the same for all of them.
+    pub(super) fn attached_once(&self) -> Option<u16> {
+        match &self.attachments[..] {
+            [(at, _)] => Some(*at),
+            _ => None,
+        }
     }
 
     pub(crate) fn active(&self) -> Option<&Coverage> {
