@@ -171,7 +171,8 @@ impl Default for SelectLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamLimits {
-    /// Time to connect.
+    /// Time to connect, for a request and for the proxy's own questions. After it the request is decided again, and all ranks of the worker
+    /// are out until they have proven themselves.
     #[serde(with = "duration")]
     #[schemars(with = "duration::Written")]
     pub connect_timeout: Duration,
