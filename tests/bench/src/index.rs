@@ -4,9 +4,11 @@
 
 mod decide;
 mod fleet;
+mod pause;
 mod writer;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use rankwise_measure::contender::Contender;
@@ -16,6 +18,7 @@ use rankwise_measure::{Ours, trace};
 
 use crate::targets;
 use fleet::Fleet;
+use pause::Pauses;
 
 /// Events and look-ups of the index; index, snapshot and pick together; how long the writer keeps a reader waiting
 #[derive(Debug, Args)]
@@ -44,6 +47,9 @@ pub(crate) struct Options {
 
 const SEED: u64 = 42;
 
+/// The pause is what the writer adds to the longest look-up of so many windows.
+const PAUSE_SHARE: f64 = 0.99;
+
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let trace = trace::conversation()?;
     let Options { entries, block_size, .. } = *options;
@@ -68,23 +74,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         print("prompt_chain", fleet.prompt_ns_per_block(), "ns/block");
         let mut decider = decide::Decider::new(&fleet, options.component.as_deref())?;
         let idle = decider.decide(options.rounds)?;
-        let alone = fleet.look_ups(options.rounds, None)?;
-        let ((busy, beside), written) = writer::meanwhile(&fleet, |writer| {
-            Ok((decider.decide(options.rounds)?, fleet.look_ups(options.rounds, Some(writer))?))
+        let ((busy, written), pauses) = writer::meanwhile(&fleet, |writer| {
+            let (start, before) = (Instant::now(), writer.blocks());
+            let busy = decider.decide(options.rounds)?;
+            let written = (writer.blocks() - before) as f64 / start.elapsed().as_secs_f64();
+            Ok(((busy, written), Pauses::measured(&fleet, writer)?))
         })?;
         for (samples, writer) in [(&idle, "idle"), (&busy, "busy")] {
             print(&format!("decide_p50_writer_{writer}"), samples.p50(), "ns");
             print(&format!("decide_p99_writer_{writer}"), samples.p99(), "ns");
         }
-        print("reader_pause_writer_idle_us", alone.pauses.max() / 1e3, "us");
-        print("reader_pause_us", beside.pauses.max() / 1e3, "us");
-        print("reader_pause_p99_us", beside.pauses.p99() / 1e3, "us");
-        println!(
-            "# {} of {} windows beside the writer without a switch; the writer: {:.1} million blocks/s of wall time",
-            beside.pauses.len(),
-            beside.windows,
-            written / 1e6
-        );
+        for (samples, writer) in [(&pauses.alone, "idle"), (&pauses.beside, "busy")] {
+            for (share, name) in [(0.5, "p50"), (0.99, "p99"), (1.0, "max")] {
+                print(&format!("longest_look_up_{name}_writer_{writer}"), samples.quantile(share), "ns");
+            }
+            println!("# {} of {} windows undisturbed, the writer {writer}", samples.len(), pause::WINDOWS);
+        }
+        print("reader_pause_us", pauses.added_us(PAUSE_SHARE), "us");
+        println!("# the writer: {:.1} million blocks/s of wall time", written / 1e6);
     }
     Ok(())
 }

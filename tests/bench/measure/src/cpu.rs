@@ -52,9 +52,27 @@ impl Thread {
     }
 }
 
+/// Interrupts of all CPUs so far, the timer's included.
+pub fn interrupts() -> anyhow::Result<u64> {
+    const PATH: &str = "/proc/interrupts";
+    let all = std::fs::read_to_string(PATH).context(PATH)?;
+    // After its name a line has a number for each CPU, and then maybe what it is.
+    let counts = |line: &str| {
+        let words = line.split_whitespace().skip(1);
+        words.map_while(|word| word.parse::<u64>().ok()).sum::<u64>()
+    };
+    Ok(all.lines().skip(1).map(counts).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interrupts_go_on() {
+        let before = interrupts().unwrap();
+        while interrupts().unwrap() == before {}
+    }
 
     #[test]
     fn another_thread_sees_what_a_thread_has_used() {

@@ -4,10 +4,7 @@ use std::time::Instant;
 
 use rankwise_core::ids::{BlockSize, Millis, TargetId};
 use rankwise_core::request::Prompt;
-use rankwise_core::snapshot::Overlaps;
 use rankwise_core::state::RoutingState;
-use rankwise_measure::cpu::Thread;
-use rankwise_measure::samples::Samples;
 use rankwise_measure::trace::TraceRequest;
 use rankwise_measure::workload::{Spec, Step, Workload};
 use rankwise_measure::{cache_event, fleet_of, prompt_of};
@@ -21,17 +18,6 @@ pub(super) struct Fleet {
     /// The same as the proxy hands them over.
     pub(super) prompts: Vec<Prompt>,
 }
-
-/// What look-ups met.
-pub(super) struct LookUps {
-    /// The longest look-up of each window in which neither this thread nor the writer's lost its CPU.
-    pub(super) pauses: Samples,
-    /// Windows in all.
-    pub(super) windows: usize,
-}
-
-/// Look-ups in one window.
-const WINDOW: usize = 64;
 
 impl Fleet {
     /// Serves the trace until the caches are full, and then `churn` requests more, whose prompts are kept.
@@ -61,29 +47,5 @@ impl Fleet {
         }
         let blocks: usize = self.contents.iter().map(Vec::len).sum();
         start.elapsed().as_nanos() as f64 / blocks.max(1) as f64
-    }
-
-    /// Looks every prompt up so many times, beside a writer or alone.
-    pub(super) fn look_ups(&self, rounds: usize, writer: Option<Thread>) -> anyhow::Result<LookUps> {
-        let reader = Thread::current();
-        let preemptions =
-            || anyhow::Ok((reader.preemptions()?, writer.map(Thread::preemptions).transpose()?));
-        let (mut pauses, mut windows) = (Samples::default(), 0);
-        let block_size = BlockSize(self.spec.block_size);
-        let mut found = Overlaps::default();
-        for window in std::iter::repeat_n(&self.prompts, rounds).flat_map(|prompts| prompts.chunks(WINDOW)) {
-            let mut longest = Samples::default();
-            let before = preemptions()?;
-            for prompt in window {
-                let start = Instant::now();
-                self.state.overlaps(prompt, block_size, &mut found);
-                longest.push(start.elapsed());
-            }
-            windows += 1;
-            if preemptions()? == before {
-                pauses.push(std::time::Duration::from_nanos(longest.max() as u64));
-            }
-        }
-        Ok(LookUps { pauses, windows })
     }
 }

@@ -1,7 +1,6 @@
 //! A writer at full speed beside a reader.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use anyhow::Context;
 use rankwise_core::event::{CacheEvent, CacheGroup, Tier};
@@ -23,33 +22,78 @@ const REMOVED: usize = 8;
 /// Removals that a feed hands over at once.
 const BATCH: usize = 16;
 
-/// Does `work`, which is told of that thread, while another thread writes; and tells how many blocks a second that wrote.
+/// A thread that writes whenever it is to.
+pub(super) struct Writer<'a> {
+    state: &'a State,
+    handle: std::thread::Thread,
+    thread: Thread,
+}
+
+#[derive(Default)]
+struct State {
+    is_wanted: AtomicBool,
+    is_writing: AtomicBool,
+    is_over: AtomicBool,
+    blocks: AtomicU64,
+}
+
+impl Writer<'_> {
+    pub(super) fn thread(&self) -> Thread {
+        self.thread
+    }
+
+    /// Blocks that it has written so far.
+    pub(super) fn blocks(&self) -> u64 {
+        self.state.blocks.load(Relaxed)
+    }
+
+    /// Has it write from now on, or sleep.
+    pub(super) fn write(&self, wanted: bool) {
+        self.state.is_wanted.store(wanted, SeqCst);
+        self.handle.unpark();
+        while self.state.is_writing.load(SeqCst) != wanted {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, SeqCst);
+        self.handle.unpark();
+    }
+}
+
+/// Does `work` while another thread writes.
 pub(super) fn meanwhile<R>(
     fleet: &Fleet,
-    work: impl FnOnce(Thread) -> anyhow::Result<R>,
-) -> anyhow::Result<(R, f64)> {
+    work: impl FnOnce(&Writer<'_>) -> anyhow::Result<R>,
+) -> anyhow::Result<R> {
     let circle = circle(fleet);
-    let (stop, blocks) = (AtomicBool::new(false), AtomicU64::new(0));
+    let state = State::default();
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let (circle, stop, blocks) = (&circle, &stop, &blocks);
-        scope.spawn(move || {
+        let (circle, state) = (&circle, &state);
+        let handle = scope.spawn(move || {
             // Nobody waits any more once the other side is gone.
             let _ = tell.send(Thread::current());
             for (target, events) in circle.iter().cycle() {
-                let applied = fleet.state.apply_batch(*target, events, Millis(0));
-                blocks.fetch_add(u64::from(applied.stored + applied.removed), Relaxed);
-                if stop.load(Relaxed) {
+                while !state.is_wanted.load(SeqCst) && !state.is_over.load(SeqCst) {
+                    state.is_writing.store(false, SeqCst);
+                    std::thread::park();
+                }
+                if state.is_over.load(SeqCst) {
                     return;
                 }
+                state.is_writing.store(true, SeqCst);
+                let applied = fleet.state.apply_batch(*target, events, Millis(0));
+                state.blocks.fetch_add(u64::from(applied.stored + applied.removed), Relaxed);
             }
         });
-        let _stopped = Stop(stop);
-        let writer = told.recv().context("the writer has ended")?;
-        let (start, before) = (Instant::now(), blocks.load(Relaxed));
-        let done = work(writer)?;
-        let written = blocks.load(Relaxed) - before;
-        Ok((done, written as f64 / start.elapsed().as_secs_f64()))
+        let thread = told.recv().context("the writer has ended")?;
+        let writer = Writer { state, handle: handle.thread().clone(), thread };
+        writer.write(true);
+        work(&writer)
     })
 }
 
@@ -83,13 +127,4 @@ fn circle(fleet: &Fleet) -> Vec<(TargetId, Vec<CacheEvent>)> {
         batches.extend(removals.chunks(BATCH).map(|batch| (target, batch.to_vec())));
     }
     batches
-}
-
-/// Ends the writer also when the work fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
