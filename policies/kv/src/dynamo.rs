@@ -4,6 +4,20 @@
 use rankwise_policy::prelude::*;
 
 use crate::Kv;
+use crate::settings::Weights;
+
+/// Which columns to ask for.
+pub(crate) fn asked(weights: &Weights) -> Vec<Column> {
+    let mut columns =
+        vec![Column::DeviceOverlap, Column::ActiveBlocks, Column::NewBlocks, Column::PrefillTokens];
+    let optional = [
+        (weights.host_cache_hit_weight, Column::HostOverlap),
+        (weights.disk_cache_hit_weight, Column::DiskOverlap),
+        (weights.decode_active_request_weight, Column::Running),
+    ];
+    columns.extend(optional.into_iter().filter(|(weight, _)| *weight > 0.0).map(|(_, column)| column));
+    columns
+}
 
 impl Kv {
     /// NVIDIA Dynamo's default cost, in blocks (its `bp/default/scorer.rs`, release 1.6.1):

@@ -20,6 +20,8 @@ pub use settings::{Preset, Settings};
 pub struct Kv {
     weights: Weights,
     /// Tokens per block.
+    block_tokens: u32,
+    /// The same.
     block_size: f64,
     prefilling: Rates,
     decoding: Rates,
@@ -29,30 +31,22 @@ impl Policy for Kv {
     type Settings = Settings;
 
     fn configure(pool: &Pool, settings: Settings) -> Result<Self, String> {
-        let (weights, block_size) = (settings.weights()?, pool.block_size.max(1).into());
+        let (weights, block_tokens) = (settings.weights()?, pool.block_size.max(1));
+        let block_size = block_tokens.into();
         let rates = |prefills| Rates::new(&weights, block_size, prefills);
-        Ok(Self { weights, block_size, prefilling: rates(true), decoding: rates(false) })
+        Ok(Self { weights, block_tokens, block_size, prefilling: rates(true), decoding: rates(false) })
     }
 
     fn needs(&self) -> Needs {
         let weights = &self.weights;
-        let mut columns =
-            vec![Column::DeviceOverlap, Column::ActiveBlocks, Column::NewBlocks, Column::PrefillTokens];
-        let rankwise = weights.preset == Preset::Rankwise;
-        let optional = [
-            (weights.host_cache_hit_weight > 0.0, Column::HostOverlap),
-            (weights.disk_cache_hit_weight > 0.0, Column::DiskOverlap),
-            (weights.pending_hit_weight > 0.0, Column::PendingOverlap),
-            (weights.group_prefill_weight > 0.0, Column::GroupPeakPrefill),
-            (weights.group_kv_weight > 0.0, Column::GroupPeakActive),
-            (rankwise || weights.decode_active_request_weight > 0.0, Column::Running),
-            (rankwise, Column::Weight),
-            (rankwise, Column::Condition),
-            (rankwise, Column::FreeBlocks),
-            (rankwise, Column::CapacityBlocks),
-            (rankwise, Column::CachedBlocks),
-        ];
-        columns.extend(optional.into_iter().filter(|(needed, _)| *needed).map(|(_, column)| column));
+        let columns = match weights.preset {
+            Preset::Rankwise => {
+                let mut columns = rankwise::asked(weights);
+                columns.push(Column::CachedBlocks);
+                columns
+            }
+            Preset::Dynamo => dynamo::asked(weights),
+        };
         Needs::columns(&columns).prompt()
     }
 

@@ -32,6 +32,7 @@ mod terms;
 mod tests;
 
 use figures::Columns;
+pub(crate) use figures::asked;
 pub(crate) use terms::Rates;
 use terms::Terms;
 
@@ -40,9 +41,10 @@ impl Kv {
     pub(crate) fn rankwise_costs(&self, request: &Request, ranks: &Ranks) -> Costs {
         let (terms, columns) = (Terms::new(self, request, ranks), Columns::of(&self.weights, ranks));
         let rows = ranks.rows() as usize;
-        let mut all = Vec::with_capacity(rows);
-        let tokens = |&cost: &f32| f64::from(cost) * self.block_size;
-        blocks::each(&terms, &columns, rows, |some| all.extend(some.costs().iter().map(tokens)));
+        let mut all = Vec::with_capacity(rows.next_multiple_of(blocks::ROWS));
+        let tokens = |cost: f32| f64::from(cost) * self.block_size;
+        blocks::each(&terms, &columns, rows, |_, block| all.extend(block.by_row().map(tokens)));
+        all.truncate(rows);
         all.into()
     }
 
@@ -58,30 +60,51 @@ impl Kv {
         if let [(row, _)] = close.as_slice() {
             return Some(*row);
         }
-        let (running, cached) = (ranks.column(Column::Running), ranks.column(Column::CachedBlocks));
+        let (running, cached) = (columns.usual.running, ranks.column(Column::CachedBlocks));
         let close: Vec<u32> = close.into_iter().map(|(row, _)| row).collect();
-        let tied =
-            Candidates::from(close).least(|row| running[row]).least(|row| -terms.credit(&columns.row(row)));
+        let tied = Candidates::from(close)
+            .least(|row| running[row])
+            .least(|row| -blocks::credit(&terms, &columns, row));
         let (first, second) = (tied.any(draw)?, tied.any(draw)?);
         Some(if cached[second as usize] < cached[first as usize] { second } else { first })
     }
 }
 
 /// The rows within one block of the least cost, if that is finite, and what they cost.
+#[inline(always)]
 fn close(terms: &Terms<'_>, columns: &Columns<'_>, rows: usize) -> Vec<(u32, f32)> {
-    let (mut least, mut limit) = (f32::INFINITY, f32::INFINITY);
-    // Close to the least so far, which soon falls: few.
-    let mut close: Vec<(u32, f32)> = Vec::with_capacity(16);
-    blocks::each(terms, columns, rows, |some| {
-        if some.least >= limit {
-            return;
+    let mut nearest = Nearest { least: f32::INFINITY, limit: f32::INFINITY, rows: Vec::with_capacity(16) };
+    blocks::each(terms, columns, rows, |first, block| {
+        if block.any_below(nearest.limit) {
+            nearest.look(first, block);
         }
-        if some.least < least {
-            least = some.least;
-            limit = (least + 1.0).max(least.next_up());
-        }
-        some.each_below(limit, |row, cost| close.push((row, cost)));
     });
-    close.retain(|&(_, cost)| cost < limit);
-    close
+    let limit = nearest.limit;
+    nearest.rows.retain(|&(_, cost)| cost < limit);
+    nearest.rows
+}
+
+/// The least so far, and the rows close to what was the least when they were looked at, which soon falls: few.
+struct Nearest {
+    least: f32,
+    /// What costs less is close.
+    limit: f32,
+    rows: Vec<(u32, f32)>,
+}
+
+impl Nearest {
+    #[inline(never)]
+    fn look(&mut self, first: usize, block: &blocks::Costs) {
+        let least = block.least();
+        if least < self.least {
+            self.least = least;
+            self.limit = (least + 1.0).max(least.next_up());
+        }
+        let (mut rows, costs) = (block.below(self.limit), block.by_row());
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize;
+            self.rows.push(((first + row) as u32, costs[row]));
+            rows &= rows - 1;
+        }
+    }
 }

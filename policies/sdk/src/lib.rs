@@ -59,7 +59,7 @@ pub use draw::{Draw, softmax};
 pub use load_bound::LoadBound;
 pub use pin::{Pin, PinSettings};
 pub use policy::{Learner, Needs, NoSettings, Outcome, Policy, Pool, Scorer};
-pub use ranks::{Ranks, RanksBuilder};
+pub use ranks::{InOrder, Ranks, RanksBuilder};
 pub use rendezvous::rendezvous;
 pub use request::{Fact, Phase, Request};
 pub use settings::{finite, parse as parse_settings};

@@ -12,6 +12,24 @@ fn columns_are_found_by_name() {
 }
 
 #[test]
+fn columns_come_in_the_order_asked() {
+    let ranks = table(Column::Running, &[3, 4, 5]);
+    let mut columns = ranks.in_order();
+    assert_eq!(columns.next_column(), [1000; 3]);
+    assert_eq!(columns.next_column(), [3, 4, 5]);
+}
+
+#[test]
+#[should_panic]
+fn more_columns_than_asked_for_are_a_mistake() {
+    let ranks = table(Column::Running, &[3]);
+    let mut columns = ranks.in_order();
+    for _ in 0..3 {
+        columns.next_column();
+    }
+}
+
+#[test]
 #[should_panic(expected = "not asked for")]
 fn a_column_that_was_not_asked_for_is_a_mistake() {
     table(Column::Running, &[1]).column(Column::Group);
