@@ -78,6 +78,15 @@ async fn a_silent_rank_promises_nothing() {
         }
     }
     assert!(on_silent > 0);
+    // In time it is seen to contradict what was predicted, too.
+    let mut seeds = 100..;
+    let contradicts =
+        async || rank(&proxy, "w0", 0).await["condition"].as_u64().expect("bits") & APPROXIMATE != 0;
+    wait_until("its silence to be a contradiction", async || {
+        ask(&proxy, seeds.next().expect("a seed")).await;
+        contradicts().await
+    })
+    .await;
     assert_eq!(rank(&proxy, "w0", 0).await["index"]["blocks"], 0);
     // Once it speaks again, what it says continues blocks that nobody heard of: they stay unknown, and nothing is made up.
     fleet.workers()[0].heal();
@@ -85,12 +94,17 @@ async fn a_silent_rank_promises_nothing() {
         let reply = ask(&proxy, seed).await;
         assert!(reply.promised_tokens() <= reply.cached_tokens(), "prompt {seed}");
     }
-    // From an empty cache on it is exact.
+    // From an empty cache on it is exact, and promises again once enough of what it was sent has been confirmed.
     wait_until("the engine to be idle", async || fleet.workers()[0].clear_caches()).await;
     for rank in 0..2 {
         ask_engine(&fleet, 0, rank, &completion(1000, 20)).await;
     }
     trusted(&proxy).await;
+    wait_until("its events to agree with the predictions", async || {
+        ask(&proxy, seeds.next().expect("a seed")).await;
+        !contradicts().await
+    })
+    .await;
     let cached = exact(&proxy, &fleet, (0..12).chain(0..12)).await;
     assert!(cached >= 12 * 160, "{cached}");
     fleet.stop().await;
