@@ -59,7 +59,10 @@ async fn a_receipt_shows_the_groups_that_reach_over_servers_of_one_rank_each() {
         let group = if worker.index() < 2 { "first" } else { "second" };
         json!({ "name": format!("w{}", worker.index()), "url": worker.url(), "engine": "vllm", "group": group })
     };
-    let pool = json!({ "workers": fleet.workers().iter().map(entry).collect::<Vec<_>>() });
+    let pool = json!({
+        "workers": fleet.workers().iter().map(entry).collect::<Vec<_>>(),
+        "policy": { "name": "kv", "settings": { "group_prefill_weight": 1 } },
+    });
     let config = json!({
         "pools": [pool], "decisions": { "sample_permille": 1000 },
         "listeners": [{ "address": "127.0.0.1:0", "trust_pins": true }],
