@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use clap::Args;
 use rankwise_core::policy::{Column, Decision, Fact, Facts, PolicyRequest};
-use rankwise_measure::samples::Samples;
 use rankwise_policy::Policy;
 use rankwise_policy_host::{Activation, HostConfig, PolicyHost, PoolInfo, Smoke, ThreadPolicies};
 use rankwise_policy_kv::{Kv, Settings};
@@ -18,9 +17,11 @@ use crate::{component, targets};
 
 mod scan;
 mod table;
+mod times;
 
 use scan::scan;
 use table::{Fleet, Table};
+use times::Times;
 
 /// ns per pick: kv's component with its columns, epochs on, and the ratio to native code
 #[derive(Debug, Args)]
@@ -35,8 +36,9 @@ pub(crate) struct Options {
     component: Option<PathBuf>,
 }
 
-/// Turns that the two kinds take, so that both see the same machine.
-const TURNS: u32 = 20;
+/// Turns that what is measured takes, so that all of it sees the same machine. Within a turn each is called again and again: a call costs
+/// more after other code, whichever it is, and what a pick takes beyond one would be charged with that.
+const TURNS: u32 = 100;
 
 const PROMPT_TOKENS: u32 = 8000;
 const BLOCK_SIZE: u32 = 16;
@@ -70,8 +72,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         figure("p99", plain.component.p99(), "ns");
         figure("call_p50", plain.call.p50(), "ns");
         figure("scan_p50", plain.scan.p50(), "ns");
-        let beyond_call = plain.component.p50() - plain.call.p50();
-        figure("beyond_call", beyond_call / plain.scan.p50(), "scans");
+        figure("beyond_call", plain.beyond_call(), "scans");
         figure("native_p50", plain.native.p50(), "ns");
         figure("vs_native", plain.component.p50() / plain.native.p50(), "x");
         figure("everything_p50", full.component.p50(), "ns");
@@ -92,51 +93,48 @@ struct Asked {
     native: Kv,
 }
 
-/// How long each took.
-#[derive(Default)]
-struct Times {
-    component: Samples,
-    call: Samples,
-    native: Samples,
-    scan: Samples,
-}
-
 impl Asked {
     fn measure(&mut self, rows: u32, fleet: Fleet, calls: u32) -> anyhow::Result<Times> {
         let table = Table::random(rows, fleet, BLOCKS, self.activation.needs(), &self.native.needs());
         let column = |column| table.column(column);
         let (device, active) = (column(Column::DeviceOverlap), column(Column::ActiveBlocks));
         let (new, prefill) = (column(Column::NewBlocks), column(Column::PrefillTokens));
-        let mut times = Times::default();
+        let mut all = Times::default();
         for turn in 0..TURNS {
-            for call in 0..calls {
-                let (wire, request) = requests(turn * calls + call);
+            let numbers = turn * calls..(turn + 1) * calls;
+            let mut times = Times::default();
+            let mut picked = Vec::with_capacity(calls as usize);
+            for number in numbers.clone() {
+                let (wire, _) = requests(number);
                 let start = Instant::now();
                 let decision = self.policies.pick(&self.activation, &wire, rows, &table.packed, |_| true);
                 times.component.push(start.elapsed());
-                let start = Instant::now();
-                let alike = self.native.pick(black_box(&request), &table.ranks);
-                times.native.push(start.elapsed());
-                ensure!(
-                    row_of(&decision?)? == native_row_of(&alike.map_err(anyhow::Error::msg)?)?,
-                    "component and native code differ on {rows} ranks"
-                );
+                picked.push(row_of(&decision?)?);
             }
-            for call in 0..calls {
-                let seed = requests(turn * calls + call).0.seed;
+            for (number, picked) in numbers.clone().zip(picked) {
+                let (_, request) = requests(number);
+                let start = Instant::now();
+                let decision = self.native.pick(black_box(&request), &table.ranks);
+                times.native.push(start.elapsed());
+                let alike = picked == native_row_of(&decision.map_err(anyhow::Error::msg)?)?;
+                ensure!(alike, "component and native code differ on {rows} ranks");
+            }
+            for number in numbers.clone() {
+                let seed = requests(number).0.seed;
                 let request = scan::Request { seed, block_size: BLOCK_SIZE, prompt_blocks: BLOCKS };
                 let start = Instant::now();
                 black_box(scan(black_box(device), active, new, prefill, request));
                 times.scan.push(start.elapsed());
             }
-            for call in 0..calls {
-                let (wire, _) = requests(turn * calls + call);
+            for number in numbers {
+                let (wire, _) = requests(number);
                 let start = Instant::now();
                 self.policies.pick(&self.nothing, &wire, FEW, &[0; 2 * FEW as usize], |_| true)?;
                 times.call.push(start.elapsed());
             }
+            all.add(&times);
         }
-        Ok(times)
+        Ok(all)
     }
 }
 

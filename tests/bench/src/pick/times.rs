@@ -1,0 +1,33 @@
+//! What was measured of a pick, and of what it is held against.
+
+use rankwise_measure::samples::Samples;
+
+/// How long each took.
+#[derive(Default)]
+pub(super) struct Times {
+    pub(super) component: Samples,
+    pub(super) call: Samples,
+    pub(super) native: Samples,
+    pub(super) scan: Samples,
+    /// What a pick took beyond a call, in scans, by turn.
+    beyond_call: Vec<f64>,
+}
+
+impl Times {
+    /// Those of one turn.
+    pub(super) fn add(&mut self, turn: &Self) {
+        self.component.extend(&turn.component);
+        self.call.extend(&turn.call);
+        self.native.extend(&turn.native);
+        self.scan.extend(&turn.scan);
+        let beyond_call = turn.component.p50() - turn.call.p50();
+        self.beyond_call.push(beyond_call / turn.scan.p50());
+    }
+
+    /// The median of the turns: for parts of a second this machine is half as fast as else, and not for all code alike.
+    pub(super) fn beyond_call(&self) -> f64 {
+        let mut turns = self.beyond_call.clone();
+        turns.sort_unstable_by(f64::total_cmp);
+        turns.get(turns.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
