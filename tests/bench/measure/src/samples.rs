@@ -51,6 +51,12 @@ impl Samples {
     }
 }
 
+/// The median of some figures; not a number without any.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +69,11 @@ mod tests {
             samples.push(Duration::from_nanos(nanos));
         }
         assert_eq!([samples.p50(), samples.p99(), samples.max()], [51.0, 100.0, 101.0]);
+    }
+
+    #[test]
+    fn the_median_is_one_of_the_figures() {
+        assert!(median(Vec::new()).is_nan());
+        assert_eq!([median(vec![3.0, -1.0, 2.0]), median(vec![7.0])], [2.0, 7.0]);
     }
 }

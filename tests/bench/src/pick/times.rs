@@ -1,6 +1,6 @@
 //! What was measured of a pick, and of what it is held against.
 
-use rankwise_measure::samples::Samples;
+use rankwise_measure::samples::{Samples, median};
 
 /// How long each took.
 #[derive(Default)]
@@ -26,8 +26,6 @@ impl Times {
 
     /// The median of the turns: for parts of a second this machine is half as fast as else, and not for all code alike.
     pub(super) fn beyond_call(&self) -> f64 {
-        let mut turns = self.beyond_call.clone();
-        turns.sort_unstable_by(f64::total_cmp);
-        turns.get(turns.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.beyond_call.clone())
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use http::{Method, StatusCode};
-use rankwise_measure::samples::Samples;
+use rankwise_measure::samples::{Samples, median};
 use rankwise_sim::{Fleet, FleetSpec};
 use tokio::task::JoinSet;
 
@@ -19,9 +19,8 @@ use crate::http1::Connection;
 use crate::load::{CHAT, Prompt};
 use crate::{component, targets};
 
-/// Replies of the sound policy before, and after each rollback.
-const REPLIES: usize = 10_000;
-const REPLIES_BETWEEN: usize = 200;
+/// Replies of the sound policy before each time that the loop comes.
+const REPLIES: usize = 2_000;
 
 /// What clients saw.
 #[derive(Default)]
@@ -29,16 +28,13 @@ struct Seen {
     replies: AtomicUsize,
     failed: AtomicUsize,
     by_fallback: AtomicUsize,
-    has_begun: AtomicBool,
+    /// How many times the loop has come or gone: it is there while this is odd.
+    changes: AtomicUsize,
     stop: AtomicBool,
 }
 
-/// Times of requests before the loop came and since; the few that it hit are among them.
-#[derive(Default)]
-struct Times {
-    before: Samples,
-    since: Samples,
-}
+/// Times of requests, by how often the loop had come or gone when they were sent; the few that it hit are among them.
+type Times = Vec<Samples>;
 
 pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     let binary = child::binary(options.binary.as_deref())?;
@@ -53,10 +49,10 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     for number in 0..CONNECTIONS {
         clients.spawn(ask(child.address, number, Arc::clone(&seen)));
     }
-    wait_for_replies(&seen, REPLIES).await?;
-    seen.has_begun.store(true, SeqCst);
     let mut until_back = Samples::default();
     for _ in 0..options.rollbacks {
+        wait_for_replies(&seen, seen.replies.load(SeqCst) + REPLIES).await?;
+        seen.changes.fetch_add(1, SeqCst);
         let start = Instant::now();
         admin.activate("loops").await?;
         while admin.serving().await? != "last_good" {
@@ -65,14 +61,21 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         until_back.push(start.elapsed());
-        wait_for_replies(&seen, seen.replies.load(SeqCst) + REPLIES_BETWEEN).await?;
+        seen.changes.fetch_add(1, SeqCst);
     }
     seen.stop.store(true, SeqCst);
-    let mut times = Times::default();
+    let mut times = Times::new();
     while let Some(client) = clients.join_next().await {
-        let more = client??;
-        times.before.extend(&more.before);
-        times.since.extend(&more.since);
+        for (changes, more) in client??.iter().enumerate() {
+            at(&mut times, changes).extend(more);
+        }
+    }
+    let [mut normal, mut others, mut over] = [const { Vec::new() }; 3];
+    for turn in times.chunks_exact(2) {
+        let [before, since] = [&turn[0], &turn[1]].map(Samples::p99);
+        normal.push(before);
+        others.push(since);
+        over.push(since - before);
     }
     println!(
         "# {} rollbacks, each after at least 5 loops of 2 ms; {} replies were decided by the fallback",
@@ -81,9 +84,10 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     );
     targets::print("runaway_failed", seen.failed.load(SeqCst) as f64, "requests");
     targets::print("runaway_rollback_ms", until_back.p50() / 1e6, "ms");
-    targets::print("runaway_normal_p99_ms", times.before.p99() / 1e6, "ms");
-    targets::print("runaway_others_p99_ms", times.since.p99() / 1e6, "ms");
-    targets::print("runaway_others_p99_over_ms", (times.since.p99() - times.before.p99()) / 1e6, "ms");
+    // Of the times that it came, as what else goes on here may fill one of them.
+    targets::print("runaway_normal_p99_ms", median(normal) / 1e6, "ms");
+    targets::print("runaway_others_p99_ms", median(others) / 1e6, "ms");
+    targets::print("runaway_others_p99_over_ms", median(over) / 1e6, "ms");
     child.stop();
     fleet.stop().await;
     Ok(())
@@ -91,24 +95,20 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 
 async fn ask(address: SocketAddr, client: usize, seen: Arc<Seen>) -> anyhow::Result<Times> {
     let mut connection = Connection::open(address).await?;
-    let mut times = Times::default();
+    let mut times = Times::new();
     for turn in 0.. {
         if seen.stop.load(SeqCst) {
             break;
         }
         let body = Prompt::Short.body(turn * CONNECTIONS + client, false);
-        let has_begun = seen.has_begun.load(SeqCst);
+        let changes = seen.changes.load(SeqCst);
         let start = Instant::now();
         match connection.send(Method::POST, CHAT, body).await {
             Ok(reply) if reply.status == StatusCode::OK => {
                 if reply.header("x-rankwise-policy").starts_with("fallback") {
                     seen.by_fallback.fetch_add(1, SeqCst);
                 }
-                if has_begun {
-                    times.since.push(start.elapsed());
-                } else {
-                    times.before.push(start.elapsed());
-                }
+                at(&mut times, changes).push(start.elapsed());
             }
             outcome => {
                 if seen.failed.fetch_add(1, SeqCst) == 0 {
@@ -120,6 +120,12 @@ async fn ask(address: SocketAddr, client: usize, seen: Arc<Seen>) -> anyhow::Res
         seen.replies.fetch_add(1, SeqCst);
     }
     Ok(times)
+}
+
+fn at(times: &mut Times, changes: usize) -> &mut Samples {
+    let known = times.len().max(changes + 1);
+    times.resize_with(known, Samples::default);
+    &mut times[changes]
 }
 
 async fn wait_for_replies(seen: &Seen, count: usize) -> anyhow::Result<()> {
