@@ -70,6 +70,8 @@ impl Names {
     pub(super) fn get(&self, name: EngineHash) -> Option<Word> {
         let place = Place::of(name.0);
         let segment = &self.segments[self.segment_of(place)?];
+        // Both lines: without that the second would be waited for behind the first.
+        segment.prefetch(place);
         segment.find(name.0, place).map(|at| segment.word(at))
     }
 
