@@ -13,6 +13,7 @@
 
 mod addresses;
 mod apply;
+mod blocks;
 mod cache;
 mod claims;
 mod clear;

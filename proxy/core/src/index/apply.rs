@@ -19,6 +19,8 @@ pub(super) struct Scratch {
     chain: Vec<PrefixHash>,
     /// Blocks that will continue the chain before long.
     to_come: usize,
+    /// Up to where the chain is a prompt's: what is stored several blocks at once is, an answer comes block by block.
+    prompt: usize,
     /// Offsets whose name had the block already.
     again: Vec<u16>,
     /// Blocks whose name went to another.
@@ -85,6 +87,8 @@ impl Index {
         };
         self.expect(slot, blocks.iter().map(|block| block.engine), kind);
         scratch.to_come = pieces[taken - 1].blocks_to_come();
+        let answer = pieces[..taken].iter().rev().take_while(|piece| stored(piece).len() == 1).count();
+        scratch.prompt = blocks.len() - answer;
         scratch.chain.clear();
         scratch.chain.extend(blocks.iter().map(|block| {
             prefix = prefix.then(block.content);
@@ -107,7 +111,7 @@ impl Index {
             Parent::Block(engine) => {
                 let mut addresses = self.cache(slot)?.find(engine, group, tier);
                 let (extent, offset) = addresses.find_map(|address| self.resolve(address))?;
-                let prefix = self.extents[extent].chain[usize::from(offset)];
+                let prefix = self.extents[extent].blocks[usize::from(offset)];
                 Some((Spot::After(extent, offset + 1), Ok(prefix)))
             }
         }
@@ -116,7 +120,7 @@ impl Index {
     /// The target computed a prompt, as far as is known: each block is named by its own prefix.
     pub(crate) fn remember(&mut self, slot: Slot, chain: &[PrefixHash], arrived: &mut Vec<Span>) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.to_come = 0;
+        (scratch.to_come, scratch.prompt) = (0, chain.len());
         scratch.chain.clear();
         scratch.chain.extend_from_slice(chain);
         let blocks: Vec<_> = chain
@@ -162,9 +166,13 @@ impl Index {
                 self.truncate(slot);
                 break;
             };
+            let count = usize::from(span.end - span.start);
+            if (done + 1..=done + count).contains(&scratch.prompt) {
+                self.extents.mark(span.extent, span.start + (scratch.prompt - done) as u16);
+            }
             self.hold_span(slot, span, rest, kind, scratch, applied, arrived);
             spot = Spot::After(span.extent, span.end);
-            rest = &rest[usize::from(span.end - span.start)..];
+            rest = &rest[count..];
         }
         self.take_from_left(slot, kind, scratch);
     }

@@ -68,6 +68,9 @@ impl Index {
                 None => segments.push(Segment { extent: span.extent, first: done as u32, blocks: span.end }),
             }
             done += usize::from(span.end - span.start);
+            if done == chain.len() {
+                self.extents.mark(span.extent, span.end);
+            }
             spot = Spot::After(span.extent, span.end);
         }
         segments
@@ -156,7 +159,7 @@ impl Index {
 
     /// Blocks before an extent.
     pub(crate) fn depth(&self, extent: ExtentId) -> u32 {
-        self.extents.get(extent).map_or(0, |extent| extent.depth)
+        self.extents.get(extent).map_or(0, |extent| extent.blocks.depth)
     }
 
     /// These positions of the segment are pending. Returns how many were not.

@@ -35,8 +35,8 @@ impl Index {
                     group: lane.group,
                     tier: lane.tier,
                     engine,
-                    prefix: extent.chain[usize::from(offset)],
-                    depth: extent.depth + u32::from(offset) + 1,
+                    prefix: extent.blocks[usize::from(offset)],
+                    depth: extent.blocks.depth + u32::from(offset) + 1,
                     copies: lane.copies(engine),
                 })
             })

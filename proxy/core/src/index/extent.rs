@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use smallvec::SmallVec;
 
 use super::addresses::Run;
+use super::blocks::Blocks;
 use super::claims::Claim;
 use super::coverage::Coverage;
 use crate::event::Tier;
@@ -40,8 +41,8 @@ impl ExtentId {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Extent {
-    /// Of each block, the hash of the prefix that it ends. Not empty while the extent lives.
-    pub(super) chain: Vec<PrefixHash>,
+    /// Not empty while the extent lives.
+    pub(super) blocks: Blocks,
     /// Who holds what in device memory.
     pub(super) device: Coverage,
     /// What most extents do without.
@@ -55,8 +56,6 @@ pub(crate) struct Extent {
     /// Nothing is added in place any more: names of evicted blocks may still refer to the addresses behind the end.
     pub(super) sealed: bool,
     touched: AtomicBool,
-    /// Blocks before it.
-    pub(super) depth: u32,
     /// Where extents hang off it, and how many; by place.
     pub(super) attachments: SmallVec<[(u16, u32); 2]>,
 }
@@ -93,7 +92,7 @@ impl Rare {
 impl Extent {
     pub(super) fn new(run: Run, parent: Option<ExtentId>, attach: u16, depth: u32) -> Self {
         Self {
-            chain: Vec::new(),
+            blocks: Blocks::new(depth),
             device: Coverage::default(),
             rare: None,
             run,
@@ -101,21 +100,18 @@ impl Extent {
             attach,
             sealed: false,
             touched: AtomicBool::new(true),
-            depth,
             attachments: SmallVec::new(),
         }
     }
 
     /// Blocks.
     pub(crate) fn len(&self) -> u16 {
-        self.chain.len() as u16
+        self.blocks.count()
     }
 
-    /// How many blocks from `from` on are those of `wanted`. Prefixes agree up to a point and never behind it, so not
-    /// each block is compared.
+    /// How many blocks from `from` on are those of `wanted`.
     pub(crate) fn matched(&self, from: u16, wanted: &[PrefixHash]) -> u16 {
-        let attached = self.attachments.iter().filter_map(|(at, _)| at.checked_sub(from));
-        agreement(&self.chain[usize::from(from)..], wanted, attached.map(usize::from)) as u16
+        self.blocks.matched(from, wanted, self.attachments.iter().map(|(at, _)| *at))
     }
 
     pub(crate) fn lane(&self, tier: Tier) -> Option<&Coverage> {
@@ -243,43 +239,12 @@ impl Extent {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        self.chain.capacity() * size_of::<PrefixHash>()
+        self.blocks.bytes()
             + self.device.bytes()
             + self.rare.as_ref().map_or(0, |rare| rare.bytes())
             + if self.attachments.spilled() { self.attachments.capacity() } else { 0 }
                 * size_of::<(u16, u32)>()
     }
-}
-
-/// How many leading prefixes are the same. Where others part is where they are likely to, and is looked at first.
-fn agreement(here: &[PrefixHash], wanted: &[PrefixHash], others: impl Iterator<Item = usize>) -> usize {
-    const PROBES: usize = 8;
-    let both = here.len().min(wanted.len());
-    if both == 0 || here[both - 1] == wanted[both - 1] {
-        return both;
-    }
-    let same = |at: &usize| here[*at] == wanted[*at];
-    let (mut least, mut most) = (0, both - 1);
-    // Several places at once: they wait for memory together.
-    for at in others.take(2 * PROBES).filter(|at| (1..both).contains(at)) {
-        if same(&(at - 1)) {
-            least = least.max(at);
-        } else {
-            most = most.min(at - 1);
-        }
-    }
-    if !same(&least) {
-        return least;
-    }
-    while most.saturating_sub(least) > PROBES {
-        let step = (most - least) / PROBES;
-        let agreeing = (1..PROBES).filter(|probe| same(&(least + probe * step - 1))).count();
-        if agreeing < PROBES - 1 {
-            most = least + (agreeing + 1) * step - 1;
-        }
-        least += agreeing * step;
-    }
-    least + (least..most).filter(same).count()
 }
 
 /// Extents by number; numbers of freed extents are used again.
@@ -358,6 +323,13 @@ impl Extents {
         self.change(id).expect("only live extents are referred to")
     }
 
+    /// A prompt ended behind so many blocks of the extent. Its bytes stay as they are.
+    pub(super) fn mark(&mut self, id: ExtentId, blocks: u16) {
+        if let Some(extent) = self.all.get_mut(id.position()).and_then(Option::as_mut) {
+            extent.blocks.mark(blocks);
+        }
+    }
+
     /// Numbers that extents may have.
     pub(super) fn positions(&self) -> usize {
         self.all.len()
@@ -390,26 +362,5 @@ impl Index<ExtentId> for Extents {
 
     fn index(&self, id: ExtentId) -> &Extent {
         self.get(id).expect("only live extents are referred to")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{PrefixHash, agreement};
-
-    #[test]
-    fn agreement_is_found_wherever_it_ends() {
-        for len in 0..200 {
-            let here: Vec<_> = (0..len).map(PrefixHash).collect();
-            for end in 0..=len {
-                let wanted = (0..len + 3).map(|at| PrefixHash(if at < end { at } else { at + 1000 }));
-                let wanted: Vec<_> = wanted.collect();
-                let near = [end.saturating_sub(30), end, end + 30, len].map(|at| at as usize);
-                for others in [&near[..0], &near[..1], &near[1..2], &near[2..], &near] {
-                    let found = agreement(&here, &wanted, others.iter().copied());
-                    assert_eq!(found as u64, end, "of {len}, others at {others:?}");
-                }
-            }
-        }
     }
 }

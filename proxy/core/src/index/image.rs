@@ -144,7 +144,7 @@ impl Drawing {
         let (mut next, mut blocks) = (Some(extent), blocks);
         while let Some(id) = next {
             let extent = &index.extents[id];
-            let (_, known) = self.needed.entry(id).or_insert((extent.depth, 0));
+            let (_, known) = self.needed.entry(id).or_insert((extent.blocks.depth, 0));
             let was_known = *known > 0;
             *known = blocks.max(*known);
             if was_known {
@@ -161,7 +161,7 @@ impl Drawing {
             let parent = extent.parent.and_then(|parent| self.positions.get(&parent));
             self.paths.push(Path {
                 parent: parent.map(|parent| (*parent, extent.attach)),
-                chain: extent.chain[..usize::from(*blocks)].to_vec(),
+                chain: extent.blocks[..usize::from(*blocks)].to_vec(),
             });
         }
         if self.paths.len() == self.order.len() {

@@ -39,10 +39,10 @@ impl Index {
         // The first block is new, so are those behind it: a block's prefix is always there.
         if let Spot::After(id, at) = spot {
             let mut extent = self.extents.live(id);
-            let room = extent.run.room as usize - extent.chain.len();
+            let room = extent.run.room as usize - usize::from(extent.len());
             if at == extent.len() && room > 0 && !extent.sealed {
                 let count = room.min(chain.len());
-                grow(&mut extent.chain, &chain[..count], to_come.min(room - count));
+                extent.blocks.extend(&chain[..count], to_come.min(room - count));
                 extent.touch();
                 self.blocks += count;
                 return Some(Span { extent: id, start: at, end: at + count as u16 });
@@ -57,7 +57,7 @@ impl Index {
             Spot::After(id, at) => {
                 let extent = &self.extents[id];
                 let full = if at == extent.len() { extent.run.room } else { 0 };
-                (Some(id), at, extent.depth + u32::from(at), full)
+                (Some(id), at, extent.blocks.depth + u32::from(at), full)
             }
         };
         let known = (chain.len() + to_come).min(RUN_MAX as usize) as u32;
@@ -65,7 +65,7 @@ impl Index {
         let run = self.addresses.take(wanted.max(ROOM_MIN), self.extents.next())?;
         let count = chain.len().min(run.room as usize);
         let mut extent = Extent::new(run, parent, attach, depth);
-        grow(&mut extent.chain, &chain[..count], to_come.min(run.room as usize - count));
+        extent.blocks.extend(&chain[..count], to_come.min(run.room as usize - count));
         let id = self.extents.insert(extent);
         self.heads.insert(chain[0], id);
         if let Some(parent) = parent {
@@ -87,10 +87,7 @@ impl Index {
             }
             self.blocks -= usize::from(length - needed);
             if needed > 0 {
-                extent.chain.truncate(needed.into());
-                if extent.chain.capacity() > usize::from(needed) * 3 / 2 + 16 {
-                    extent.chain.shrink_to(usize::from(needed) * 9 / 8);
-                }
+                extent.blocks.truncate(needed);
                 return;
             }
             drop(extent);
@@ -102,7 +99,7 @@ impl Index {
     /// Frees an extent; returns what it hung off.
     fn free(&mut self, id: ExtentId) -> Option<ExtentId> {
         let extent = self.extents.remove(id)?;
-        self.heads.remove(extent.chain[0]);
+        self.heads.remove(extent.blocks[0]);
         if extent.sealed {
             self.addresses.free_after_sweep(extent.run);
         } else {
@@ -125,13 +122,4 @@ impl Index {
             }
         }
     }
-}
-
-/// Appends, with little room to spare behind what is to come: most extents end where they are.
-fn grow(chain: &mut Vec<PrefixHash>, more: &[PrefixHash], to_come: usize) {
-    if chain.capacity() < chain.len() + more.len() {
-        let spare = if chain.is_empty() { 0 } else { (chain.len() / 8).max(4) };
-        chain.reserve_exact((more.len() + to_come).max(spare));
-    }
-    chain.extend_from_slice(more);
 }
