@@ -73,6 +73,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         figure("call_p50", plain.call.p50(), "ns");
         figure("scan_p50", plain.scan.p50(), "ns");
         figure("beyond_call", plain.beyond_call(), "scans");
+        // The same of the whole run, which one bad second may decide.
+        let of_all = plain.component.p50() - plain.call.p50();
+        figure("beyond_call_of_all", of_all / plain.scan.p50(), "scans");
         figure("native_p50", plain.native.p50(), "ns");
         figure("vs_native", plain.component.p50() / plain.native.p50(), "x");
         figure("everything_p50", full.component.p50(), "ns");

@@ -24,7 +24,7 @@ impl Times {
         self.beyond_call.push(beyond_call / turn.scan.p50());
     }
 
-    /// The median of the turns: for parts of a second this machine is half as fast as else, and not for all code alike.
+    /// The median of the turns: for parts of a second calls may take half as long again, and scans hardly more.
     pub(super) fn beyond_call(&self) -> f64 {
         median(self.beyond_call.clone())
     }

@@ -71,7 +71,9 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     let [mut normal, mut others, mut over] = [const { Vec::new() }; 3];
+    let mut all = [Samples::default(), Samples::default()];
     for turn in times.chunks_exact(2) {
+        all.iter_mut().zip(turn).for_each(|(all, times)| all.extend(times));
         let [before, since] = [&turn[0], &turn[1]].map(Samples::p99);
         normal.push(before);
         others.push(since);
@@ -88,6 +90,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
     targets::print("runaway_normal_p99_ms", median(normal) / 1e6, "ms");
     targets::print("runaway_others_p99_ms", median(others) / 1e6, "ms");
     targets::print("runaway_others_p99_over_ms", median(over) / 1e6, "ms");
+    let [before, since] = all.each_ref().map(Samples::p99);
+    targets::print("runaway_others_p99_over_of_all_ms", (since - before) / 1e6, "ms");
     child.stop();
     fleet.stop().await;
     Ok(())
