@@ -5,6 +5,7 @@
 mod decide;
 mod fleet;
 mod pause;
+mod windows;
 mod writer;
 
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use rankwise_measure::{Ours, trace};
 
 use crate::targets;
 use fleet::Fleet;
-use pause::Pauses;
+use windows::Windows;
 
 /// Events and look-ups of the index; index, snapshot and pick together; how long the writer keeps a reader waiting
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub(crate) struct Options {
 
 const SEED: u64 = 42;
 
-/// The pause is what the writer adds to the longest look-up of so many windows.
+/// Pauses are told of so many batches, and of so many windows.
 const PAUSE_SHARE: f64 = 0.99;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -74,23 +75,28 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         print("prompt_chain", fleet.prompt_ns_per_block(), "ns/block");
         let mut decider = decide::Decider::new(&fleet, options.component.as_deref())?;
         let idle = decider.decide(options.rounds)?;
-        let ((busy, written), pauses) = writer::meanwhile(&fleet, |writer| {
+        let ((busy, written), windows) = writer::meanwhile(&fleet, |writer| {
             let (start, before) = (Instant::now(), writer.blocks());
             let busy = decider.decide(options.rounds)?;
             let written = (writer.blocks() - before) as f64 / start.elapsed().as_secs_f64();
-            Ok(((busy, written), Pauses::measured(&fleet, writer)?))
+            Ok(((busy, written), Windows::measured(&fleet, writer)?))
         })?;
         for (samples, writer) in [(&idle, "idle"), (&busy, "busy")] {
             print(&format!("decide_p50_writer_{writer}"), samples.p50(), "ns");
             print(&format!("decide_p99_writer_{writer}"), samples.p99(), "ns");
         }
-        for (samples, writer) in [(&pauses.alone, "idle"), (&pauses.beside, "busy")] {
+        for (samples, writer) in [(&windows.alone, "idle"), (&windows.beside, "busy")] {
             for (share, name) in [(0.5, "p50"), (0.99, "p99"), (1.0, "max")] {
                 print(&format!("longest_look_up_{name}_writer_{writer}"), samples.quantile(share), "ns");
             }
-            println!("# {} of {} windows undisturbed, the writer {writer}", samples.len(), pause::WINDOWS);
+            println!("# {} of {} windows undisturbed, the writer {writer}", samples.len(), windows::WINDOWS);
         }
-        print("reader_pause_us", pauses.added_us(PAUSE_SHARE), "us");
+        print("longest_look_up_added_us", windows.added_us(PAUSE_SHARE), "us");
+        let pauses = pause::pauses(&fleet);
+        print("reader_pause_p50_us", pauses.usual.p50() / 1e3, "us");
+        print("reader_pause_us", pauses.usual.quantile(PAUSE_SHARE) / 1e3, "us");
+        print("reader_pause_max_us", pauses.usual.max() / 1e3, "us");
+        print("reader_pause_each_us", pauses.each.quantile(PAUSE_SHARE) / 1e3, "us");
         println!("# the writer: {:.1} million blocks/s of wall time", written / 1e6);
     }
     Ok(())

@@ -17,6 +17,11 @@ impl Samples {
         self.0.extend_from_slice(&other.0);
     }
 
+    /// Each, ns, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().map(|&nanos| nanos as f64)
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,74 +1,104 @@
-//! How long a writer at full speed keeps a reader waiting: the longest of some look-ups beside it, and the same without it, in turns.
+//! How long a writer's step keeps a reader waiting who comes as it begins.
 //!
-//! Windows in which a thread lost its CPU or a CPU was interrupted are left out. What the hypervisor takes is not seen, so it is
-//! in both.
+//! The same events are applied again and again, in laps, and of each batch the median of all laps is taken: what the machine
+//! takes from a thread comes at another batch each time.
 
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use rankwise_core::ids::BlockSize;
-use rankwise_core::request::Prompt;
+use rankwise_core::event::CacheEvent;
+use rankwise_core::ids::{BlockSize, Millis, TargetId};
 use rankwise_core::snapshot::Overlaps;
-use rankwise_measure::cpu::{Thread, interrupts};
 use rankwise_measure::samples::Samples;
 
 use super::fleet::Fleet;
-use super::writer::Writer;
+use super::writer::circle;
 
-/// Look-ups in one window: some tens of microseconds with few ranks.
-const WINDOW: usize = 32;
+const LAPS: usize = 31;
 
-/// Windows before the writer begins or stops.
-const TURN: usize = 32;
-
-/// Windows of either kind, disturbed or not.
-pub(super) const WINDOWS: usize = 25_600;
-
-/// The longest look-up of each window.
+/// What the writer is at: numbers of batches, which are counted from 1 on over all laps.
 #[derive(Default)]
+struct Progress {
+    wanted: AtomicUsize,
+    begun: AtomicUsize,
+    done: AtomicUsize,
+}
+
+/// What the first step of a batch adds to a look-up.
 pub(super) struct Pauses {
-    pub(super) alone: Samples,
-    pub(super) beside: Samples,
+    /// For each batch, in the median of the laps.
+    pub(super) usual: Samples,
+    /// In each lap.
+    pub(super) each: Samples,
 }
 
-impl Pauses {
-    /// Looks prompts up, with the writer and without.
-    pub(super) fn measured(fleet: &Fleet, writer: &Writer<'_>) -> anyhow::Result<Self> {
-        let mut pauses = Self::default();
-        let reader = Thread::current();
-        let preemptions = || anyhow::Ok((reader.preemptions()?, writer.thread().preemptions()?));
-        let mut windows = fleet.prompts.chunks_exact(WINDOW).cycle();
-        for turn in 0..2 * WINDOWS / TURN {
-            let is_beside = turn % 2 == 1;
-            writer.write(is_beside);
-            for window in windows.by_ref().take(TURN) {
-                let before = (preemptions()?, interrupts()?);
-                let longest = longest_look_up(fleet, window);
-                let interrupts = interrupts()?;
-                if (preemptions()?, interrupts) == before {
-                    let kind = if is_beside { &mut pauses.beside } else { &mut pauses.alone };
-                    kind.push(longest);
-                }
-            }
-        }
-        writer.write(true);
-        Ok(pauses)
-    }
+pub(super) fn pauses(fleet: &Fleet) -> Pauses {
+    let circle = circle(fleet);
+    let progress = Progress::default();
+    let beside: Vec<Samples> = std::thread::scope(|scope| {
+        scope.spawn(|| write(fleet, &circle, &progress));
+        laps(
+            fleet,
+            circle.len(),
+            |number| {
+                progress.wanted.store(number, SeqCst);
+                wait_for(&progress.begun, number);
+                // As long as it takes the writer to lock.
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_nanos(100) {}
+            },
+            |number| wait_for(&progress.done, number),
+        )
+    });
+    let alone = laps(fleet, circle.len(), |_| {}, |_| {});
+    added(&beside, &alone)
+}
 
-    /// By how many us the windows' longest is longer with the writer, at that share of them.
-    pub(super) fn added_us(&self, share: f64) -> f64 {
-        (self.beside.quantile(share) - self.alone.quantile(share)) / 1e3
+/// What look-ups beside the writer take longer than alone, by batch.
+fn added(beside: &[Samples], alone: &[Samples]) -> Pauses {
+    let mut pauses = Pauses { usual: Samples::default(), each: Samples::default() };
+    for (beside, alone) in beside.iter().zip(alone) {
+        let more = |time: f64| Duration::from_nanos((time - alone.p50()).max(0.0) as u64);
+        pauses.usual.push(more(beside.p50()));
+        beside.iter().for_each(|time| pauses.each.push(more(time)));
+    }
+    pauses
+}
+
+fn write(fleet: &Fleet, circle: &[(TargetId, Vec<CacheEvent>)], progress: &Progress) {
+    for number in 1..=LAPS * circle.len() {
+        wait_for(&progress.wanted, number);
+        let (target, events) = &circle[(number - 1) % circle.len()];
+        progress.begun.store(number, SeqCst);
+        fleet.state.apply_batch(*target, events, Millis(0));
+        progress.done.store(number, SeqCst);
     }
 }
 
-fn longest_look_up(fleet: &Fleet, prompts: &[Prompt]) -> Duration {
+fn wait_for(number: &AtomicUsize, wanted: usize) {
+    while number.load(SeqCst) != wanted {
+        spin_loop();
+    }
+}
+
+/// How long a look-up takes at each batch, once a lap.
+fn laps(fleet: &Fleet, batches: usize, before: impl Fn(usize), after: impl Fn(usize)) -> Vec<Samples> {
     let block_size = BlockSize(fleet.spec.block_size);
     let mut found = Overlaps::default();
-    let times = prompts.iter().map(|prompt| {
-        let start = Instant::now();
-        fleet.state.overlaps(prompt, block_size, &mut found);
-        start.elapsed()
-    });
-    times.max().unwrap_or_default()
+    let mut times = vec![Samples::default(); batches];
+    for lap in 0..LAPS {
+        let prompts = fleet.prompts.iter().cycle();
+        for ((batch, times), prompt) in times.iter_mut().enumerate().zip(prompts) {
+            let number = lap * batches + batch + 1;
+            before(number);
+            let start = Instant::now();
+            fleet.state.overlaps(prompt, block_size, &mut found);
+            times.push(start.elapsed());
+            after(number);
+        }
+    }
+    times
 }
 
 #[cfg(test)]
@@ -76,12 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_writer_adds_is_a_difference() {
-        let mut pauses = Pauses::default();
-        for micros in 1..=1001 {
-            pauses.alone.push(Duration::from_micros(micros));
-            pauses.beside.push(Duration::from_micros(2 * micros));
-        }
-        assert_eq!(pauses.added_us(0.99), 991.0);
+    fn what_happens_in_few_laps_is_not_usual() {
+        let samples = |times: [u64; 3]| {
+            let mut samples = Samples::default();
+            times.into_iter().for_each(|time| samples.push(Duration::from_nanos(time)));
+            samples
+        };
+        let pauses = added(&[samples([50, 9000, 40])], &[samples([10, 20, 3000])]);
+        assert_eq!((pauses.usual.max(), pauses.usual.len()), (30.0, 1));
+        assert_eq!((pauses.each.max(), pauses.each.len()), (8980.0, 3));
     }
 }

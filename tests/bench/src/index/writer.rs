@@ -99,7 +99,7 @@ pub(super) fn meanwhile<R>(
 
 /// Events after which everything is as before: prompts that readers ask for, stored under names of their own and removed
 /// again, leaves first.
-fn circle(fleet: &Fleet) -> Vec<(TargetId, Vec<CacheEvent>)> {
+pub(super) fn circle(fleet: &Fleet) -> Vec<(TargetId, Vec<CacheEvent>)> {
     let block_size = BlockSize(fleet.spec.block_size);
     let mut batches = Vec::new();
     for (number, contents) in fleet.contents.iter().take(PROMPTS).enumerate() {
