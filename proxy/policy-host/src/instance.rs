@@ -162,13 +162,7 @@ type Learning<'a> = (&'a [u32], &'a [u64]);
 
 /// A request as the guest is given it.
 fn with_wire<R>(request: &PolicyRequest, call: impl FnOnce(bindings::Request<'_>) -> R) -> R {
-    // No policy has asked for more headers than this, so nothing is lost and nothing allocated.
-    let mut text = [("", ""); HEADERS_MAX];
-    let texts = request.text.len().min(HEADERS_MAX);
-    for (slot, (name, value)) in text.iter_mut().zip(&request.text) {
-        *slot = (name, value);
-    }
-    call(bindings::Request {
+    let wire = |text| bindings::Request {
         sequence: request.sequence,
         seed: request.seed,
         phase: match request.phase {
@@ -177,8 +171,18 @@ fn with_wire<R>(request: &PolicyRequest, call: impl FnOnce(bindings::Request<'_>
             Phase::Decode => bindings::Phase::Decode,
         },
         facts: request.facts.as_slice(),
-        text: &text[..texts],
-    })
+        text,
+    };
+    if request.text.is_empty() {
+        return call(wire(&[]));
+    }
+    // No policy has asked for more headers than this, so nothing is lost and nothing allocated.
+    let mut text = [("", ""); HEADERS_MAX];
+    let texts = request.text.len().min(HEADERS_MAX);
+    for (slot, (name, value)) in text.iter_mut().zip(&request.text) {
+        *slot = (name, value);
+    }
+    call(wire(&text[..texts]))
 }
 
 fn begin(store: &mut Store<Limits>, budget: Duration) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use rankwise_core::policy::Column;
 
 /// The kv policy as it is part of the binary.
 pub(crate) fn kv(given: Option<&Path>) -> anyhow::Result<Vec<u8>> {
@@ -22,9 +23,12 @@ pub(crate) fn renumbered(component: &[u8], number: u32) -> Vec<u8> {
 /// The world's types around a core module, by hand.
 const POLICY: &str = include_str!("../../../proxy/policy-host/tests/data/policy.wat");
 
+/// Columns of a policy that looks at none.
+const FEW: &[Column] = &[Column::Worker, Column::DpRank];
+
 /// A policy that always answers this row.
 pub(crate) fn always(row: u32) -> anyhow::Result<Vec<u8>> {
-    by_hand(&format!("(call $rank (i32.const {row}))"))
+    by_hand(FEW, "", &format!("(call $rank (i32.const {row}))"))
 }
 
 /// How `pick` is lifted, and how tools lift it: with a function that frees an answer, which may be a text, once it was read.
@@ -35,6 +39,8 @@ const LIFTED_BY_TOOLS: &str = r#"(canon lift (core func $i "pick") (memory $i "m
 /// A policy that never comes back from requests of an odd sequence number, and answers row 0 to the others.
 pub(crate) fn runaway() -> anyhow::Result<Vec<u8>> {
     by_hand(
+        FEW,
+        "",
         "(if (i64.ne (i64.and (local.get $sequence) (i64.const 1)) (i64.const 0)) (then (loop $again (br $again))))
          (call $rank (i32.const 0))",
     )
@@ -43,23 +49,28 @@ pub(crate) fn runaway() -> anyhow::Result<Vec<u8>> {
 /// The same for every third request: of sequence number 2, 5, 8 and so on.
 pub(crate) fn loops_on_every_third() -> anyhow::Result<Vec<u8>> {
     by_hand(
+        FEW,
+        "",
         "(if (i64.eq (i64.rem_u (local.get $sequence) (i64.const 3)) (i64.const 2)) (then (loop $again (br $again))))
          (call $rank (i32.const 0))",
     )
 }
 
-fn by_hand(pick: &str) -> anyhow::Result<Vec<u8>> {
-    // Arguments go to 4096 and on, again and again; no columns are asked for but worker and dp-rank.
+/// A policy that asks for these columns, with functions of its own and what its `pick` does.
+pub(crate) fn by_hand(columns: &[Column], functions: &str, pick: &str) -> anyhow::Result<Vec<u8>> {
+    let ids: String = columns.iter().map(|column| format!("\\{:02x}\\00\\00\\00", column.id())).collect();
+    let asked = columns.len();
+    // Arguments go to 4096 and on, again and again.
     let core = format!(
-        r#"(memory (export "memory") 1)
+        r#"(memory (export "memory") 16)
     (global $next (mut i32) (i32.const 4096))
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       (local $at i32)
       (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
       (global.set $next (i32.add (local.get $at) (local.get 3)))
       (local.get $at))
-    (data (i32.const 16) "\00\00\00\00\01\00\00\00")
-    (data (i32.const 64) "\00\00\00\00\10\00\00\00\02\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
+    (data (i32.const 1024) "{ids}")
+    (data (i32.const 64) "\00\00\00\00\00\04\00\00\{asked:02x}\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00")
     (func (export "configure") (param i32 i32 i32 i32 i32) (result i32)
       (global.set $next (i32.const 4096))
       (i32.const 64))
@@ -67,6 +78,7 @@ fn by_hand(pick: &str) -> anyhow::Result<Vec<u8>> {
       (i64.store (i32.const 128) (i64.const 0))
       (i32.store (i32.const 136) (local.get $row))
       (i32.const 128))
+    {functions}
     (func (export "pick")
       (param $sequence i64) (param $seed i64) (param $phase i32) (param $facts i32) (param i32) (param i32 i32)
       (param $rows i32) (param $columns i32) (param i32) (result i32)

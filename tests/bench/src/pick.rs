@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::{component, targets};
 
+mod plain;
 mod scan;
 mod table;
 mod times;
@@ -55,14 +56,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         Settings::default(),
     );
     let native = native.map_err(anyhow::Error::msg)?;
-    let nothing = host.activate(
-        &host.compile("nothing", &component::always(0)?)?,
-        &PoolInfo { model: "m".to_owned(), block_size: BLOCK_SIZE },
-        &json!({}),
-        &Smoke::example(),
-        1,
-    )?;
-    let mut asked = Asked { policies: ThreadPolicies::new(), activation, nothing, native };
+    let by_hand = |name, wasm: Vec<u8>| {
+        let pool = PoolInfo { model: "m".to_owned(), block_size: BLOCK_SIZE };
+        host.activate(&host.compile(name, &wasm)?, &pool, &json!({}), &Smoke::example(), 1)
+    };
+    let nothing = by_hand("nothing", component::always(0)?)?;
+    let plain = by_hand("plain", plain::plain(&activation.needs().columns, BLOCK_SIZE)?)?;
+    let mut asked = Asked { policies: ThreadPolicies::new(), activation, nothing, plain, native };
     for &rows in &options.ranks {
         let calls = (options.calls / (rows / 64).clamp(1, 16) / TURNS).max(1);
         let plain = asked.measure(rows, Fleet::Plain, calls)?;
@@ -70,6 +70,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let figure = |name: &str, value, unit| targets::print(&format!("pick_{name}_{rows}"), value, unit);
         figure("p50", plain.component.p50(), "ns");
         figure("p99", plain.component.p99(), "ns");
+        figure("plain_p50", plain.plain.p50(), "ns");
+        figure("vs_plain", plain.vs_plain(), "x");
+        figure("vs_plain_of_all", plain.component.p50() / plain.plain.p50(), "x");
         figure("call_p50", plain.call.p50(), "ns");
         figure("scan_p50", plain.scan.p50(), "ns");
         figure("beyond_call", plain.beyond_call(), "scans");
@@ -93,6 +96,8 @@ struct Asked {
     activation: Arc<Activation>,
     /// A component that always answers row 0: what a call costs.
     nothing: Arc<Activation>,
+    /// A component that is given the same columns and scans four of them.
+    plain: Arc<Activation>,
     native: Kv,
 }
 
@@ -122,12 +127,24 @@ impl Asked {
                 let alike = picked == native_row_of(&decision.map_err(anyhow::Error::msg)?)?;
                 ensure!(alike, "component and native code differ on {rows} ranks");
             }
+            let mut scanned = Vec::with_capacity(calls as usize);
             for number in numbers.clone() {
                 let seed = requests(number).0.seed;
                 let request = scan::Request { seed, block_size: BLOCK_SIZE, prompt_blocks: BLOCKS };
                 let start = Instant::now();
-                black_box(scan(black_box(device), active, new, prefill, request));
+                let row = scan(black_box(device), active, new, prefill, request);
                 times.scan.push(start.elapsed());
+                scanned.push(row);
+            }
+            for (number, scanned) in numbers.clone().zip(scanned) {
+                let (wire, _) = requests(number);
+                let start = Instant::now();
+                let decision = self.policies.pick(&self.plain, &wire, rows, &table.packed, |_| true);
+                times.plain.push(start.elapsed());
+                ensure!(
+                    row_of(&decision?)? == scanned,
+                    "a plain scan differs as a component on {rows} ranks"
+                );
             }
             for number in numbers {
                 let (wire, _) = requests(number);

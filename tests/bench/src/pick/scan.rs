@@ -2,7 +2,7 @@
 
 /// The row of least cost by four columns, ties broken at random as they come: one row after the other.
 #[inline(never)]
-pub(super) fn scan(device: &[u32], active: &[u32], new: &[u32], prefill: &[u32], request: Request) -> usize {
+pub(super) fn scan(device: &[u32], active: &[u32], new: &[u32], prefill: &[u32], request: Request) -> u32 {
     let (mut best, mut least, mut ties) = (0, f32::INFINITY, 0_u64);
     let (mut random, per_token) = (request.seed | 1, 1.0 / request.block_size as f32);
     for (row, &cached) in device.iter().enumerate() {
@@ -20,7 +20,7 @@ pub(super) fn scan(device: &[u32], active: &[u32], new: &[u32], prefill: &[u32],
             }
         }
     }
-    best
+    best as u32
 }
 
 /// What it is told of a request.

@@ -9,8 +9,11 @@ pub(super) struct Times {
     pub(super) call: Samples,
     pub(super) native: Samples,
     pub(super) scan: Samples,
+    pub(super) plain: Samples,
     /// What a pick took beyond a call, in scans, by turn.
     beyond_call: Vec<f64>,
+    /// What a pick took, in picks of the plain component, by turn.
+    vs_plain: Vec<f64>,
 }
 
 impl Times {
@@ -20,6 +23,8 @@ impl Times {
         self.call.extend(&turn.call);
         self.native.extend(&turn.native);
         self.scan.extend(&turn.scan);
+        self.plain.extend(&turn.plain);
+        self.vs_plain.push(turn.component.p50() / turn.plain.p50());
         let beyond_call = turn.component.p50() - turn.call.p50();
         self.beyond_call.push(beyond_call / turn.scan.p50());
     }
@@ -27,5 +32,10 @@ impl Times {
     /// The median of the turns: for parts of a second calls may take half as long again, and scans hardly more.
     pub(super) fn beyond_call(&self) -> f64 {
         median(self.beyond_call.clone())
+    }
+
+    /// The median of the turns.
+    pub(super) fn vs_plain(&self) -> f64 {
+        median(self.vs_plain.clone())
     }
 }
